@@ -1,0 +1,124 @@
+package conf
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxDepth bounds how deep blocks nest, counted over includes too. No directive of nginx comes near it; without it
+// a command body of opening braces would cost a stack frame a byte.
+const maxDepth = 64
+
+// Parse parses a text without a file system: an include directive is an error. name stands in error positions and
+// may be empty. Use it for command bodies and for directives on the command line. The tree keeps
+// nothing of text. The error, if any, is an *Error.
+//
+// A statement ends with ";" or has a block; an unfinished or empty statement, a NUL byte outside a comment, a word
+// over 4095 bytes and a UTF-8 byte order mark are errors. Whether a directive may have a block is not looked at:
+// that is for a Table. Source of the grammar: nginx, ngx_conf_file.c (ngx_conf_read_token).
+func Parse(name string, text []byte) ([]*Directive, error) {
+	p := parser{lex: newLexer(name, text)}
+	return p.file()
+}
+
+// parser builds the tree of one text. Files that it includes get a parser of their own.
+type parser struct {
+	lex   *lexer
+	load  *loader // nil: include is an error
+	depth int     // of open blocks, those of the including files counted
+	args  []Word  // of the statement being read; reused
+}
+
+// file parses a whole text, which no "}" from outside closes.
+func (p *parser) file() ([]*Directive, error) {
+	if strings.HasPrefix(p.lex.src, "\xef\xbb\xbf") {
+		return nil, Errorf(p.lex.pos(), "unexpected UTF-8 byte order mark, the text must begin with a directive or a comment")
+	}
+	return p.block(nil)
+}
+
+// block parses statements up to the "}" of open, or to the end of the text when open is nil.
+func (p *parser) block(open *Directive) ([]*Directive, error) {
+	var ds []*Directive
+	for {
+		d, err := p.statement(open)
+		if err != nil {
+			return nil, err
+		}
+		if d == nil {
+			return ds, nil
+		}
+		if d.Name.Text != "include" {
+			ds = append(ds, d)
+			continue
+		}
+		included, err := p.include(d)
+		if err != nil {
+			return nil, err
+		}
+		ds = append(ds, included...)
+	}
+}
+
+// statement parses one statement with its block. It gives nil at the end of the block of open, whose End it sets.
+func (p *parser) statement(open *Directive) (*Directive, error) {
+	p.args = p.args[:0]
+	for {
+		kind, err := p.lex.next()
+		if err != nil {
+			return nil, err
+		}
+		at := p.lex.start
+		switch {
+		case kind == tokenWord:
+			p.args = append(p.args, p.lex.word)
+		case kind == tokenEOF && len(p.args) > 0:
+			return nil, p.unfinished(at, `end of file, expecting ";" or "}"`)
+		case kind == tokenEOF && open != nil:
+			return nil, Errorf(at, `unexpected end of file, expecting "}" of %s at %v`, quote(open.Name.Text), open.Name.Pos)
+		case kind == tokenEOF:
+			return nil, nil
+		case kind == tokenClose && len(p.args) > 0:
+			return nil, p.unfinished(at, `"}"`)
+		case kind == tokenClose && open == nil:
+			return nil, Errorf(at, `unexpected "}", no block is open in this text`)
+		case kind == tokenClose:
+			open.End = at
+			return nil, nil
+		case len(p.args) == 0:
+			return nil, Errorf(at, "unexpected %s, expecting a directive", quote(p.lex.src[p.lex.off-1:p.lex.off]))
+		case kind == tokenEnd:
+			return p.directive(at), nil
+		default:
+			d := p.directive(at)
+			return d, p.openBlock(d, at)
+		}
+	}
+}
+
+func (p *parser) directive(end Pos) *Directive {
+	d := &Directive{Name: p.args[0], End: end}
+	if len(p.args) > 1 {
+		d.Args = slices.Clone(p.args[1:])
+	}
+	return d
+}
+
+// openBlock reads the block of d, whose "{" is at at.
+func (p *parser) openBlock(d *Directive, at Pos) (err error) {
+	if p.depth == maxDepth {
+		return Errorf(at, `unexpected "{", blocks may nest %d deep`, maxDepth)
+	}
+	p.depth++
+	d.HasBlock = true
+	d.Block, err = p.block(d)
+	p.depth--
+	return err
+}
+
+// unfinished is the error for a statement that what was found at at cuts off.
+func (p *parser) unfinished(at Pos, found string) *Error {
+	name := p.args[0]
+	return Errorf(at, `unexpected %s: directive %s at %d:%d is not terminated by ";"`,
+		found, quote(name.Text), name.Pos.Line, name.Pos.Col)
+}

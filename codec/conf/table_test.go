@@ -1,0 +1,65 @@
+package conf
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNearest(t *testing.T) {
+	names := []string{"server", "listen", "root", "set", "if", "proxy_pass", "proxy_hide_header"}
+	f := func(in, want string) {
+		t.Helper()
+		if got := nearest(in, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+	f("srver", "server")
+	f("SERVER", "server")
+	f("lsiten", "listen")
+	f("proxy-pass", "proxy_pass")
+	f("sett", "set")
+	f("roots", "root")
+	f("boot", "root")
+	f("zoom", "")
+	f("x", "")
+	f("of", "")
+	f("", "")
+	f("proxy_pas_header", "")
+	f(strings.Repeat("x", 4095), "")
+}
+
+func TestNewTableBugs(t *testing.T) {
+	type rule = Rule[int]
+	f := func(want string, rules ...rule) {
+		t.Helper()
+		defer func() {
+			if got := recover(); got != want {
+				t.Errorf("panic %v, want %s", got, want)
+			}
+		}()
+		NewTable(rules...)
+	}
+	f(`BUG: two rules for "a" in http`, rule{Name: "a", In: Main | HTTP}, rule{Name: "a", In: HTTP | Server})
+	f(`BUG: rule for "a" takes 2 to 1 arguments`, rule{Name: "a", In: Main, Min: 2, Max: 1})
+}
+
+func TestTableNames(t *testing.T) {
+	table := NewTable(Rule[int]{Name: "a", In: Main}, Rule[int]{Name: "a", In: HTTP}).Elsewhere(map[string]Context{"b": Server})
+	names := table.Names()
+	if len(names) != 1 || names["a"] != Main|HTTP {
+		t.Errorf("names %v", names)
+	}
+}
+
+func TestContextString(t *testing.T) {
+	f := func(c Context, want string) {
+		t.Helper()
+		if got := c.String(); got != want {
+			t.Errorf("context %b = %q, want %q", c, got, want)
+		}
+	}
+	f(0, "")
+	f(Main, "main")
+	f(HTTP|Server|Location, "http, server, location")
+	f(Events|If|LimitExcept|Upstream|Types|Map, "events, if, limit_except, upstream, types, map")
+}
