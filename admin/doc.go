@@ -1,0 +1,109 @@
+// Package admin is the control interface: the REST calls of the nginx dyups module over an upstream.Store, and the one
+// writer through which every change of the store goes.
+//
+// # The contract
+//
+// Reading:
+//
+//	GET /list              one name a line
+//	GET /detail            each upstream: its name, its lines, an empty line
+//	GET /upstream/NAME     one line "server ADDRESS" for each server
+//
+// Changing:
+//
+//	POST   /upstream/NAME  the body is the inside of an upstream block; it becomes the whole definition
+//	DELETE /upstream/NAME
+//
+// The path is the decoded, normalised one, cut at "/"; an empty segment counts for nothing, so a trailing slash adds
+// none. The first segment is compared without regard to ASCII case. /list and /detail ignore further segments. A name
+// may hold any byte but "/" and NUL and is compared without regard to ASCII case; the spelling of the last POST is
+// listed. There are no reserved names. Listings are in order of creation; an update keeps its place.
+//
+//	200  "success", or a listing
+//	204  a text listing of nothing; POST without any body (neither Content-Length nor chunked), on any path
+//	400  the body was refused: "add server failed: LINE:COL: what was found and what is allowed there"
+//	404  unknown upstream (GET: empty; DELETE: "not found uptream"); wrong path (GET: empty; POST: "not support this
+//	     interface" unless it has two segments, else "not support this api")
+//	405  wrong path of a DELETE, with the texts of POST; any other method, HEAD too, with an empty body
+//	409  "wait and try again\n": the queue is full
+//	500  dyups itself failed, or is shutting down
+//
+// Whatever is not 200 has changed nothing. These answers carry no Content-Type, no validators and no Allow; Range,
+// If-None-Match, Content-Type and Content-Encoding of a request are not looked at. "Content-Length: 0" is not the
+// absence of a body but an empty body, which is refused: an upstream needs a server. The misspelt texts are the
+// module's, and clients compare them.
+//
+// Two things were added to the module's GET:
+//
+//   - The form of /detail. A mount with DetailFull prints all parameters of a server on its line, else only those that
+//     are not the default, and the other directives of the upstream. "?format=full" and "?format=short" choose for one
+//     request. What the short form shows under a name can be posted back as it stands, even where the lines of plain
+//     servers end without ";": a body that is no valid text of the configuration language, and consists of "server ..."
+//     lines that have no ";" but all end with a line feed, is read as such a listing. The module refuses it, so no
+//     client can depend on another reading.
+//   - JSON. "?format=json", or "Accept: application/json" without a format argument, on all three listings: Content-Type
+//     application/json, 200 with an empty array where the text form has 204, the generation of the table, every server
+//     with all its parameters (fail_timeout in seconds), and under "body" the definition as text that can be posted.
+//     A wildcard in Accept means text. Bytes that are not UTF-8 come out as U+FFFD; the text form gives them as they are.
+//
+// An interface mounted below a prefix has the prefix stripped, so every route works there. GET of the whole path "/"
+// is answered with the server's stock 404 page (see StockPageKey), GET of the root of a prefix with an empty 404.
+//
+// # One writer
+//
+// A command is parsed and checked, and its host names are looked up, on the goroutine of its caller, which may block
+// (an ants worker, never a loop). Only the finished Spec is queued. The writer takes all that is queued, publishes it
+// with one Store.Apply and answers each caller with its own result: so the cost of publishing is shared under load, an
+// answer always follows the swap, and "success" means that every request whose routing starts later sees the change.
+// Changes to one name apply in the order in which they were queued, in one batch too. A reload (Replace) is one more
+// command in the same queue, so changes and reloads have one order.
+//
+// The writer keeps a thread of its own with a nice value 5 above the process's. Being nice is deliberate: on a full
+// core a burst of commands waits for proxied requests, and a batch only grows while it waits. A raised priority would
+// need a privilege, and would do the reverse.
+//
+// The queue is bounded by the bytes of the names and bodies in it (dyups_shm_zone_size), counted until they are
+// published. Beyond it a POST or DELETE is answered 409 at once and nothing has changed. A body that alone is larger
+// than the bound can therefore never be accepted. Refused bodies, and listings, do not need the queue.
+//
+// Measured from the call of the handler to its answer, table of 1,000 upstreams, bodies of two servers, two cores of a
+// shared Xeon, linux/amd64, Go 1.26: BenchmarkUpdate (one client, each POST answered before the next) 25 to 65 µs,
+// BenchmarkUpdateParallel/16 31,000 to 41,000 updates a second, 54 allocations an update of which 52 are parsing and
+// building. Calling Store.Apply on the caller's goroutine instead takes 8 to 11 µs: two thirds of an update are the
+// hand-over to the writer's thread and back. That is paid on purpose: callers never wait for each other under a lock,
+// commands and reloads have one order, the bound of the queue has one place, and whatever has to be done once for a
+// batch before it is published (a journal) has a place between taking and applying.
+//
+// # Where it differs from the module
+//
+// testdata/dyups-golden.jsonl holds answers of the module (revision b29a7c5) recorded from running binaries; the golden
+// test replays them. By decision, answered otherwise than recorded:
+//
+//   - A refused body is 400 and says where and why; the module says 500 and "add server failed", and tells the error
+//     log alone. The text still begins with those words. (All cases recorded as 500 "add server failed".)
+//   - Listing order is the order of creation. The module lists by internal slot: an update moves an upstream, and one
+//     that is new fills the hole of one deleted. A client cannot rely on slots, as they also depend on which requests
+//     are in flight. (upd-static, upd-static-again, upd-identical-static, upd-order-delete-readd and
+//     upd-order-many-updates, of kind contract; upd-order-update-first, upd-order-mix and upd-order-after-proxied,
+//     incidental.)
+//   - There is nothing to be told to other processes, so there is no 500 "alert: update success but not sync to other
+//     process" and no "alert: delte success ...", both of which meant that the change was made. A zone of 12k holds an
+//     ordinary command, which succeeds (shm-post, shm-delete); a body larger than the zone is 409 and not applied
+//     (shm-body-larger-than-zone). All three are of kind contract.
+//   - 204 has nothing behind its header; the module writes "no content\n" there, which then precedes the next
+//     response (post-path-nobody-*, gr-empty-no-cl, body-http10-nocl, conn-204-desync).
+//   - If-None-Match does not turn a listing into 304 (get-if-none-match).
+//   - include in a body is refused: a command reads no files (gr-include-*).
+//   - A body is read whole however it was split (body-split-*, body-chunked-split-3).
+//   - A variable in a hash key is known or unknown, whatever the configuration file and earlier bodies use; none
+//     poisons the process (bal-hash-uri, bal-hash-indexed, bal-hash-poison*).
+//   - The names _dyups_upstream_down_host_ and _dyups_upstream_sandbox_ are ordinary.
+//   - Host names are looked up once for each command, outside of any lock, and all or nothing: two different answers
+//     cannot leave half an upstream, and a slow DNS server delays its own caller only.
+//   - A socket path of any accepted length is listed in full (srv-unix-long).
+//   - 409 means a full queue and nothing else: there is no lock to try, so dyups_trylock has no effect, and DELETE
+//     never loses its connection.
+//   - A server that stays across an update keeps its counts, failures and connections; the module starts all of them
+//     afresh.
+//   - A mount below a prefix works (mount-prefix-*); the module answers 404 to everything there.
+package admin

@@ -1,0 +1,243 @@
+package admin
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"dyups/upstream"
+)
+
+// Errors of the queue. Neither leaves a trace in the table.
+var (
+	// ErrQueueFull says that a command found no room among those queued and not yet published.
+	ErrQueueFull = errors.New("cannot queue command: queue is full")
+	// ErrClosed says that the Admin was closed before the command was queued.
+	ErrClosed = errors.New("cannot queue command: interface is closed")
+)
+
+// Levels handed to Config.Log, numbered as the error log of nginx numbers them (smaller is graver).
+const (
+	levelError = 3
+	levelInfo  = 6
+)
+
+// DefaultQueueBytes bounds the queue when Config.QueueBytes is 0; it is the default of dyups_shm_zone_size.
+const DefaultQueueBytes = 2 << 20
+
+// Config is what an Admin needs from the roof.
+type Config struct {
+	// Store is the table that commands change and listings read. Required.
+	Store *upstream.Store
+	// Options are those of ParseBlock for every command body. Options.Resolve is called on the caller's goroutine,
+	// before the command is queued.
+	Options upstream.Options
+	// QueueBytes bounds the bytes of commands (name and body) that are queued and not yet published. 0 means
+	// DefaultQueueBytes.
+	QueueBytes int64
+	// Log takes one message without time, level and line end; level counts as in nginx (3 error, 6 info). It must not
+	// block and may be called from any goroutine. Nil: nothing is logged.
+	Log func(level int, msg string)
+}
+
+// Admin is the control side of a Store: a queue of commands, the one writer that publishes them, and the handlers that
+// feed it. Its methods are safe for concurrent use. Make it with New and end it with Close.
+type Admin struct {
+	store *upstream.Store
+	opt   upstream.Options
+	log   func(level int, msg string)
+	limit atomic.Int64
+
+	mu     sync.Mutex
+	queue  []*command // in order of arrival; the writer takes all of it at once
+	bytes  int64      // of commands queued or being applied, that is: not yet published
+	closed bool
+
+	wake chan struct{} // one token: "the queue is not empty" or "closed"
+	done chan struct{} // closed when the writer has ended
+}
+
+// command is one entry of the queue. It belongs to the caller until queued, to the writer until answered.
+type command struct {
+	change  upstream.Change
+	table   []upstream.Change // with replace: the whole table, instead of change
+	replace bool
+	bytes   int64 // what it takes of the queue's bound
+	err     error
+	ready   chan struct{} // one token: answered
+}
+
+var commands = sync.Pool{New: func() any { return &command{ready: make(chan struct{}, 1)} }}
+
+// New starts an Admin with its writer goroutine. The owner calls Close.
+func New(cfg Config) *Admin {
+	if cfg.Store == nil {
+		panic("BUG: admin.New without a store")
+	}
+	a := &Admin{
+		store: cfg.Store,
+		opt:   cfg.Options,
+		log:   cfg.Log,
+		wake:  make(chan struct{}, 1),
+		done:  make(chan struct{}),
+	}
+	if a.log == nil {
+		a.log = func(int, string) {}
+	}
+	a.SetQueueBytes(cfg.QueueBytes)
+	go a.write()
+	return a
+}
+
+// SetQueueBytes changes the bound of the queue (reload); 0 or less means DefaultQueueBytes. Commands already queued stay.
+func (a *Admin) SetQueueBytes(n int64) {
+	if n <= 0 {
+		n = DefaultQueueBytes
+	}
+	a.limit.Store(n)
+}
+
+// Close refuses further commands, publishes and answers those queued, and returns when the writer has ended. It may be
+// called more than once. Listings keep working.
+func (a *Admin) Close() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.signal()
+	<-a.done
+}
+
+// Replace publishes a table of exactly these upstreams in this order, through the same writer as every command: what
+// was acknowledged before the call is replaced, what is acknowledged after it comes on top. It returns when the table
+// is published, or with an error and nothing changed. The bound of the queue does not apply.
+func (a *Admin) Replace(changes []upstream.Change) error {
+	c := commands.Get().(*command)
+	c.table, c.replace = changes, true
+	return a.do(c)
+}
+
+// change publishes one change, whose command takes the given bytes of the queue, and returns its result.
+func (a *Admin) change(ch upstream.Change, bytes int) error {
+	c := commands.Get().(*command)
+	c.change, c.bytes = ch, int64(bytes)
+	return a.do(c)
+}
+
+// do queues c, waits for its answer and releases it.
+func (a *Admin) do(c *command) error {
+	err := a.enqueue(c)
+	if err == nil {
+		<-c.ready
+		err = c.err
+	}
+	*c = command{ready: c.ready}
+	commands.Put(c)
+	return err
+}
+
+func (a *Admin) enqueue(c *command) error {
+	a.mu.Lock()
+	switch {
+	case a.closed:
+		a.mu.Unlock()
+		return ErrClosed
+	case !c.replace && a.bytes+c.bytes > a.limit.Load():
+		a.mu.Unlock()
+		return ErrQueueFull
+	}
+	a.bytes += c.bytes
+	a.queue = append(a.queue, c)
+	first := len(a.queue) == 1
+	a.mu.Unlock()
+	if first { // behind the first one a token is under way already
+		a.signal()
+	}
+	return nil
+}
+
+func (a *Admin) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write is the writer: take all that is queued, apply it as one table, answer each caller; until closed and drained.
+//
+// It keeps its own thread so that the nice value touches nothing else; never unlocked, the thread ends with the
+// goroutine. Go clones no new thread from a locked one, so the nice value is not inherited.
+func (a *Admin) write() {
+	runtime.LockOSThread()
+	yieldToLoops()
+	defer close(a.done)
+	w := writer{store: a.store}
+	var batch []*command
+	for {
+		batch = a.take(batch)
+		if len(batch) == 0 {
+			return
+		}
+		w.apply(batch)
+		a.answer(batch)
+	}
+}
+
+// take waits for commands and returns all of them, in order; none when closed and drained. spare becomes the queue's
+// next backing array.
+func (a *Admin) take(spare []*command) []*command {
+	clear(spare)
+	for {
+		a.mu.Lock()
+		batch, closed := a.queue, a.closed
+		if len(batch) > 0 {
+			a.queue = spare[:0]
+		}
+		a.mu.Unlock()
+		if len(batch) > 0 || closed {
+			return batch
+		}
+		<-a.wake
+	}
+}
+
+// answer gives the room in the queue back, which the commands hold until they are published, then tells each caller.
+func (a *Admin) answer(batch []*command) {
+	var n int64
+	for _, c := range batch {
+		n += c.bytes
+	}
+	a.mu.Lock()
+	a.bytes -= n
+	a.mu.Unlock()
+	for _, c := range batch {
+		c.ready <- struct{}{}
+	}
+}
+
+// writer applies batches; its slice is reused from one to the next.
+type writer struct {
+	store   *upstream.Store
+	changes []upstream.Change
+}
+
+// apply publishes a batch: everything between two replacements as one table. The results are left in the commands.
+func (w *writer) apply(batch []*command) {
+	for len(batch) > 0 {
+		if c := batch[0]; c.replace {
+			c.err = w.store.Replace(c.table)
+			batch = batch[1:]
+			continue
+		}
+		n := 0
+		for n < len(batch) && !batch[n].replace {
+			w.changes = append(w.changes, batch[n].change)
+			n++
+		}
+		for i, err := range w.store.Apply(w.changes) {
+			batch[i].err = err
+		}
+		clear(w.changes)
+		w.changes, batch = w.changes[:0], batch[n:]
+	}
+}

@@ -1,0 +1,320 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"dyups/upstream"
+)
+
+func newAdmin(t testing.TB, queueBytes int64) (*Admin, *upstream.Store) {
+	t.Helper()
+	s := upstream.NewStore()
+	a := New(Config{Store: s, Options: testOptions(), QueueBytes: queueBytes})
+	t.Cleanup(a.Close)
+	return a, s
+}
+
+// call runs one request through h; body "-" means none at all.
+func call(h fasthttp.RequestHandler, method, uri, body string) *fasthttp.RequestCtx {
+	ctx := &fasthttp.RequestCtx{}
+	ctx.Request.Header.SetMethod(method)
+	ctx.Request.SetRequestURI(uri)
+	if body != "-" {
+		ctx.Request.Header.SetContentLength(len(body))
+		ctx.Request.SetBodyString(body)
+	}
+	h(ctx)
+	return ctx
+}
+
+// servers gives the listing of one upstream in the table, "" if it has none.
+func servers(s *upstream.Store, name string) string {
+	if u := s.Load().Lookup([]byte(name)); u != nil {
+		return string(u.AppendServers(nil))
+	}
+	return ""
+}
+
+// TestConcurrent has 16 clients change names of their own and one they share. A success has to be in the table that is
+// loaded next, whatever the others do.
+func TestConcurrent(t *testing.T) {
+	a, s := newAdmin(t, 0)
+	h := a.Handler(HandlerOptions{})
+	var wg sync.WaitGroup
+	for g := range 16 {
+		wg.Go(func() {
+			mine := fmt.Sprintf("own%d", g)
+			for i := range 60 {
+				body := fmt.Sprintf("server 127.0.0.1:%d;", 1+g*100+i)
+				want := func(method, uri, body string, status int, text string) {
+					ctx := call(h, method, uri, body)
+					if ctx.Response.StatusCode() != status || string(ctx.Response.Body()) != text {
+						t.Errorf("%s %s: %d %q", method, uri, ctx.Response.StatusCode(), ctx.Response.Body())
+					}
+				}
+				want("POST", "/upstream/"+mine, body, 200, "success")
+				if got, list := servers(s, mine), strings.TrimSuffix(body, ";")+"\n"; got != list {
+					t.Errorf("after success %q holds %q, want %q", mine, got, list)
+				}
+				want("GET", "/upstream/"+mine, "-", 200, strings.TrimSuffix(body, ";")+"\n")
+				want("POST", "/upstream/"+mine, "server 127.0.0.1:bad;", 400,
+					string(call(h, "POST", "/upstream/other", "server 127.0.0.1:bad;").Response.Body()))
+				call(h, "POST", "/upstream/shared", body)
+				call(h, "DELETE", "/upstream/shared", "-")
+				call(h, "GET", "/detail", "-")
+				want("DELETE", "/upstream/"+mine, "-", 200, "success")
+				if got := servers(s, mine); got != "" {
+					t.Errorf("after deletion %q holds %q", mine, got)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.Load().Len(); n > 1 {
+		t.Errorf("%d upstreams left, want shared at most", n)
+	}
+}
+
+// gate blocks the writer in a watcher until opened.
+type gate struct {
+	entered, open chan struct{}
+}
+
+func newGate(s *upstream.Store) *gate {
+	g := &gate{entered: make(chan struct{}), open: make(chan struct{})}
+	var once sync.Once
+	s.Watch(func(_, _ *upstream.Table) {
+		once.Do(func() { close(g.entered) })
+		<-g.open
+	})
+	return g
+}
+
+// waitQueued returns when n commands are in the queue, behind what the writer has taken.
+func waitQueued(a *Admin, n int) {
+	for {
+		a.mu.Lock()
+		have := len(a.queue)
+		a.mu.Unlock()
+		if have >= n {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestQueueFull(t *testing.T) {
+	const body = "server 127.0.0.1:80;"
+	size := int64(len("n0") + len(body))
+	a, s := newAdmin(t, 3*size)
+	h := a.Handler(HandlerOptions{})
+	g := newGate(s)
+	results := make(chan string, 4)
+	post := func(name string) {
+		ctx := call(h, "POST", "/upstream/"+name, body)
+		results <- fmt.Sprint(name, " ", ctx.Response.StatusCode(), " ", string(ctx.Response.Body()))
+	}
+	go post("n0")
+	<-g.entered
+	go post("n1")
+	go post("n2")
+	waitQueued(a, 2)
+
+	full := func(method, uri, body string) {
+		t.Helper()
+		gen := s.Load().Generation()
+		ctx := call(h, method, uri, body)
+		if ctx.Response.StatusCode() != 409 || string(ctx.Response.Body()) != "wait and try again\n" {
+			t.Errorf("%s %s with a full queue: %d %q", method, uri, ctx.Response.StatusCode(), ctx.Response.Body())
+		}
+		if s.Load().Generation() != gen {
+			t.Errorf("%s %s with a full queue changed the table", method, uri)
+		}
+	}
+	full("POST", "/upstream/n3", body)
+	full("DELETE", "/upstream/n0", "-")
+	if got := call(h, "POST", "/upstream/n3", "bad").Response.StatusCode(); got != 400 {
+		t.Errorf("bad body with a full queue: %d, want 400", got)
+	}
+	if got := call(h, "GET", "/list", "-").Response.StatusCode(); got != 200 {
+		t.Errorf("GET /list with a full queue: %d, want 200", got)
+	}
+	a.SetQueueBytes(4 * size)
+	go post("n3")
+	waitQueued(a, 3)
+	full("POST", "/upstream/n4", body)
+
+	close(g.open)
+	for range 4 {
+		if r := <-results; !strings.HasSuffix(r, " 200 success") {
+			t.Errorf("queued command: %s", r)
+		}
+	}
+	if n := s.Load().Len(); n != 4 {
+		t.Errorf("%d upstreams, want 4", n)
+	}
+	if got := call(h, "DELETE", "/upstream/n0", "-").Response.StatusCode(); got != 200 {
+		t.Errorf("the bound was not given back: DELETE answers %d", got)
+	}
+}
+
+// TestBatch puts several changes of one name into one batch: each has its own result, in order.
+func TestBatch(t *testing.T) {
+	a, s := newAdmin(t, 0)
+	g := newGate(s)
+	first := make(chan error, 1)
+	go func() { first <- a.Update("first", []byte("server 127.0.0.1;")) }()
+	<-g.entered
+
+	var results []chan error
+	queue := func(f func() error) {
+		c := make(chan error, 1)
+		results = append(results, c)
+		go func() { c <- f() }()
+		waitQueued(a, len(results))
+	}
+	post := func(name, addr string) func() error {
+		return func() error { return a.Update(name, []byte("server "+addr+";")) }
+	}
+	del := func(name string) func() error { return func() error { return a.Delete(name) } }
+	queue(del("x"))
+	queue(post("x", "127.0.0.1:1"))
+	queue(post("X", "127.0.0.1:2"))
+	queue(del("x"))
+	queue(del("x"))
+	queue(post("y", "127.0.0.1:3"))
+	queue(func() error { return a.Replace(staticUpstreams(t, "http { upstream z { server 127.0.0.1:4; } }")) })
+	queue(del("y"))
+	queue(post("x", "127.0.0.1:5"))
+	queue(post("x", "127.0.0.1:6"))
+	close(g.open)
+
+	if err := <-first; err != nil {
+		t.Errorf("first: %v", err)
+	}
+	missing := map[int]bool{0: true, 4: true, 7: true}
+	for i, c := range results {
+		if err := <-c; errors.Is(err, upstream.ErrNotFound) != missing[i] || err != nil && !missing[i] {
+			t.Errorf("change %d: %v", i, err)
+		}
+	}
+	var names []string
+	s.Load().All(func(u *upstream.Upstream) bool {
+		names = append(names, u.Name)
+		return true
+	})
+	if got := strings.Join(names, " "); got != "z x" {
+		t.Errorf("upstreams %q, want \"z x\"", got)
+	}
+	if got := servers(s, "x"); got != "server 127.0.0.1:6\n" {
+		t.Errorf("x holds %q", got)
+	}
+}
+
+func TestClose(t *testing.T) {
+	a, s := newAdmin(t, 0)
+	h := a.Handler(HandlerOptions{})
+	g := newGate(s)
+	results := make(chan error, 2)
+	go func() { results <- a.Update("a", []byte("server 127.0.0.1;")) }()
+	<-g.entered
+	go func() { results <- a.Update("b", []byte("server 127.0.0.1;")) }()
+	waitQueued(a, 1)
+	closed := make(chan struct{})
+	go func() { a.Close(); close(closed) }()
+	close(g.open)
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Errorf("command queued before Close: %v", err)
+		}
+	}
+	<-closed
+	a.Close()
+	if err := a.Replace(nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("Replace after Close: %v", err)
+	}
+	gen := s.Load().Generation()
+	ctx := call(h, "POST", "/upstream/c", "server 127.0.0.1;")
+	if ctx.Response.StatusCode() != 500 || s.Load().Generation() != gen {
+		t.Errorf("POST after Close: %d, generation %d then %d", ctx.Response.StatusCode(), gen, s.Load().Generation())
+	}
+	if got := string(call(h, "GET", "/list", "-").Response.Body()); got != "a\nb\n" {
+		t.Errorf("GET /list after Close: %q", got)
+	}
+}
+
+// fill makes n upstreams of two servers.
+func fill(b *testing.B, a *Admin, n int) {
+	b.Helper()
+	for i := range n {
+		if err := a.Update(fmt.Sprintf("u%d", i), []byte("server 127.0.0.1:1;server 127.0.0.1:2;")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+const benchUpstreams = 1000
+
+// BenchmarkUpdate is one client posting through the handler, each POST answered before the next.
+func BenchmarkUpdate(b *testing.B) {
+	a, _ := newAdmin(b, 0)
+	fill(b, a, benchUpstreams)
+	p := newPoster(a)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p.post(b, i)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+}
+
+// BenchmarkUpdateParallel is that many clients at once, each waiting for its own answer.
+func BenchmarkUpdateParallel(b *testing.B) {
+	for _, clients := range []int{4, 16, 64} {
+		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+			a, _ := newAdmin(b, 0)
+			fill(b, a, benchUpstreams)
+			b.ReportAllocs()
+			b.SetParallelism(max(1, clients/runtime.GOMAXPROCS(0)))
+			b.RunParallel(func(pb *testing.PB) {
+				p := newPoster(a)
+				for i := 0; pb.Next(); i++ {
+					p.post(b, i)
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+		})
+	}
+}
+
+// poster is one client with its request kept.
+type poster struct {
+	h   fasthttp.RequestHandler
+	ctx fasthttp.RequestCtx
+	uri [benchUpstreams]string
+}
+
+func newPoster(a *Admin) *poster {
+	p := &poster{h: a.Handler(HandlerOptions{})}
+	for i := range p.uri {
+		p.uri[i] = fmt.Sprintf("/upstream/u%d", i)
+	}
+	p.ctx.Request.Header.SetMethod("POST")
+	return p
+}
+
+func (p *poster) post(b *testing.B, i int) {
+	p.ctx.Request.SetRequestURI(p.uri[i*7%benchUpstreams])
+	p.ctx.Request.SetBodyString("server 127.0.0.1:1 weight=2;server 127.0.0.1:2;")
+	p.ctx.Response.Reset()
+	p.h(&p.ctx)
+	if p.ctx.Response.StatusCode() != 200 {
+		b.Error(p.ctx.Response.StatusCode(), string(p.ctx.Response.Body()))
+	}
+}
