@@ -1,0 +1,105 @@
+package lb
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestIPHash(t *testing.T) {
+	b := newBed(IPHash, "1 1 1")
+	f := func(want string, key ...byte) {
+		t.Helper()
+		b.q.Key = key
+		if got := b.run(2); got != want {
+			t.Errorf("%v: %s", key, got)
+		}
+	}
+	same := func(x, y []byte) {
+		t.Helper()
+		b.q.Key = x
+		i := b.run(1)
+		if b.q.Key = y; b.run(1) != i {
+			t.Errorf("%v and %v go to different peers", x, y)
+		}
+	}
+	same([]byte{10, 1, 2, 3}, []byte{10, 1, 2, 250})
+	same(nil, []byte{0, 0, 0, 9})
+	// By hand: 89*113+10 mod 6271 is 3796, *113 is 2520, *113 is 2565; 2565 mod 3 is 0.
+	f("0 0", 10, 0, 0, 7)
+	v6 := slices.Repeat([]byte{0x20, 1}, 8)
+	spread := map[string]bool{}
+	for c := range 16 {
+		v6[15] = byte(c)
+		b.q.Key = v6
+		spread[b.run(1)] = true
+	}
+	if len(spread) != 3 {
+		t.Errorf("the last byte of an IPv6 address does not count: %v", spread)
+	}
+}
+
+// TestConsistent: taking a peer away moves its keys and no others, and the ring goes by weight.
+func TestConsistent(t *testing.T) {
+	all, less := newBed(ConsistentHash, "1 1 10 1"), newBed(ConsistentHash, "1 1d 10 1")
+	count := map[int]int{}
+	for k := range 3000 {
+		key := fmt.Append(nil, "key-", k)
+		all.q.Key, less.q.Key = key, key
+		a, l := all.pick(), less.pick()
+		all.done(a, true)
+		less.done(l, true)
+		if a != l && a != 1 || l == 1 {
+			t.Fatalf("%s: moved from %d to %d", key, a, l)
+		}
+		count[a]++
+	}
+	if count[2] < 1900 || count[2] > 2700 || count[0] < 100 || count[3] < 100 {
+		t.Errorf("spread %v", count)
+	}
+}
+
+func TestSplitName(t *testing.T) {
+	f := func(name, host, port string) {
+		t.Helper()
+		if h, p := splitName(name); h != host || p != port {
+			t.Errorf("%q: %q, %q", name, h, p)
+		}
+	}
+	f("a.test:80", "a.test", "80")
+	f("a.test", "a.test", "")
+	f("127.0.0.1", "127.0.0.1", "")
+	f("[::1]", "[::1]", "")
+	f("[::1]:8080", "[::1]", "8080")
+	f("unix:/a:80", "/a:80", "")
+	f("UNIX:x", "x", "")
+	f("80", "80", "")
+}
+
+// TestFind compares the look-up of a point with a plain search.
+func TestFind(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 100} {
+		k := newBed(ConsistentHash, strings.Repeat("1 ", n+1)+"3").Picker.(*consistent).plan.points
+		if !slices.IsSorted(k.points) {
+			t.Fatal("points out of order")
+		}
+		f := func(h uint32) {
+			t.Helper()
+			want := slices.IndexFunc(k.points, func(p point) bool { return p.hash() >= h })
+			if want < 0 {
+				want = len(k.points)
+			}
+			if got := k.find(h); int(got) != want {
+				t.Fatalf("find %x of %d points: %d, want %d", h, len(k.points), got, want)
+			}
+		}
+		for _, p := range k.points[:min(len(k.points), 500)] {
+			f(p.hash() - 1)
+			f(p.hash())
+			f(p.hash() + 1)
+		}
+		f(0)
+		f(1<<32 - 1)
+	}
+}

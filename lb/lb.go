@@ -1,0 +1,165 @@
+package lb
+
+// Query is what one pick depends on. It lives inside the caller's exchange, so a pick allocates nothing. One
+// goroutine owns it; the zero Query is ready for the first pick of a request.
+type Query struct {
+	Key   []byte // hash key, or the client's address: 4 or 16 bytes, nil for a unix socket client
+	NowNs int64  // monotonic, for fail_timeout
+	Tried Tried  // peers already tried for this request
+}
+
+// Picker gives the index of the next peer, or -1 when none may be used. Safe for concurrent use; no lock, no
+// allocation. A pick takes a place (in-flight count) that the caller gives back with the owner's Done, and adds
+// the peer to q.Tried, so that the next pick of the same request goes elsewhere.
+type Picker interface {
+	Pick(q *Query) int
+}
+
+// Method is a way of balancing. The zero Method is RoundRobin.
+type Method uint8
+
+// The methods, each named after the directive that selects it.
+const (
+	RoundRobin     Method = iota
+	IPHash                // ip_hash: Query.Key is the client's address
+	LeastConn             // least_conn
+	Hash                  // hash KEY: Query.Key is the key's value
+	ConsistentHash        // hash KEY consistent
+	Random                // random
+	RandomTwo             // random two [least_conn]
+)
+
+// Peer is the frozen description of one peer. Numbers are taken as they are: a Weight below 1 counts as 1,
+// MaxConns 0 means no bound, MaxFails 0 means that failures are not counted.
+type Peer struct {
+	Name          string // as written in the configuration; ConsistentHash places the peer by it
+	Weight        int
+	MaxConns      int
+	MaxFails      int
+	FailTimeoutNs int64
+	Backup        bool
+	Down          bool
+}
+
+// Plan is what can be computed from the peers alone: rotations and hash rings. It is immutable and safe for
+// concurrent use; building it is the expensive part (see doc.go), so it is done where a command is parsed and not
+// where a table is published.
+type Plan struct {
+	method    Method
+	peers     []Peer
+	primaries []uint32 // indices of all peers that are no backups, the ones that are down included
+	primary   rotation
+	backup    rotation
+	weights   cumulative // of primaries, for the methods that walk weights
+	points    *ketama    // ConsistentHash only
+}
+
+// NewPlan computes the plan of a method over peers. The index of a peer in the slice is what Pick returns. The
+// slice is kept and must not be written afterwards.
+func NewPlan(m Method, peers []Peer) *Plan {
+	p := &Plan{method: m, peers: peers}
+	var up, spare []uint32
+	for i := range peers {
+		switch {
+		case !peers[i].Backup:
+			p.primaries = append(p.primaries, uint32(i))
+			if !peers[i].Down {
+				up = append(up, uint32(i))
+			}
+		case !peers[i].Down:
+			spare = append(spare, uint32(i))
+		}
+	}
+	p.primary = newRotation(peers, up)
+	p.backup = newRotation(peers, spare)
+	switch m {
+	case IPHash, Hash, Random, RandomTwo:
+		p.weights = newCumulative(peers, p.primaries)
+	case ConsistentHash:
+		p.points = newKetama(peers, p.primaries)
+	}
+	return p
+}
+
+// Tries is the most tries that one request can make: the peers that are not marked down, backups included. It
+// follows ngx_http_upstream_tries of nginx, ngx_http_upstream_round_robin.c.
+func (p *Plan) Tries() int { return len(p.primary.members) + len(p.backup.members) }
+
+// Bind makes the plan's picker over the living parts of its peers: live[i] belongs to peer i. The cursor carries
+// the position of the rotation and may be shared with earlier and later pickers of the same upstream; nil starts
+// at the first peer. It panics when the number of lives is not the number of peers.
+func (p *Plan) Bind(live []*Live, cur *Cursor) Picker {
+	if len(live) != len(p.peers) {
+		panic("BUG: a plan is bound to as many lives as it has peers")
+	}
+	if cur == nil {
+		cur = new(Cursor)
+	}
+	b := &balancer{plan: p, peers: make([]peer, len(live))}
+	for i := range p.peers {
+		b.peers[i] = newPeer(&p.peers[i], live[i])
+	}
+	if len(b.peers) == 1 {
+		b.peers[0].maxFails = 0 // nowhere else to go: nginx never takes a lone peer out
+	}
+	b.primary = group{rotation: &p.primary, peers: b.peers, cursor: &cur.primary}
+	b.backup = group{rotation: &p.backup, peers: b.peers, cursor: &cur.backup}
+	// One peer to choose from is round robin whatever the method: every method of nginx does the same.
+	if len(p.primaries) < 2 && p.method != LeastConn {
+		return (*roundRobin)(b)
+	}
+	switch p.method {
+	case IPHash:
+		return (*ipHash)(b)
+	case LeastConn:
+		return (*leastConn)(b)
+	case Hash:
+		return (*hashed)(b)
+	case ConsistentHash:
+		return (*consistent)(b)
+	case Random:
+		return (*random)(b)
+	case RandomTwo:
+		return (*randomTwo)(b)
+	}
+	return (*roundRobin)(b)
+}
+
+// maxMisses is how many unusable peers a hash or a random draw may hit in one request before it falls back to
+// round robin; nginx gives up after the same number in all its modules.
+const maxMisses = 20
+
+// balancer is a plan over living peers; the pickers are views of it, one type for each method.
+type balancer struct {
+	plan    *Plan
+	peers   []peer
+	primary group
+	backup  group
+}
+
+// roundRobin picks in smooth weighted order among the primaries, and among the backups when no primary may be
+// used. Source: nginx, ngx_http_upstream_round_robin.c.
+type roundRobin balancer
+
+// Pick implements Picker.
+func (b *roundRobin) Pick(q *Query) int {
+	if i := b.primary.next(q); i >= 0 {
+		return i
+	}
+	return b.backup.next(q)
+}
+
+// try takes a place on peer i for q unless the request has tried it or it may not be used now.
+func (b *balancer) try(i int, q *Query) bool {
+	if q.Tried.Has(i) || b.peers[i].take(q.NowNs) != taken {
+		return false
+	}
+	q.Tried.add(i)
+	return true
+}
+
+// miss counts one unusable peer and reports whether the request has used up its misses.
+func (b *balancer) miss(q *Query) bool {
+	q.Tried.misses++
+	return q.Tried.misses > maxMisses
+}

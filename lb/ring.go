@@ -1,0 +1,153 @@
+package lb
+
+import "slices"
+
+// maxWeight bounds a single weight inside the balancer, so that sums cannot overflow. It is larger than any hash
+// that is taken modulo a sum of weights, so placement stays what it is without the bound.
+const maxWeight = 1 << 40
+
+// clampWeight brings a configured weight into the range that the balancer counts with.
+func clampWeight(w int) int64 { return int64(min(max(w, 1), maxWeight)) }
+
+// rotation is one turn of the smooth weighted round robin over its members, computed ahead.
+type rotation struct {
+	members []uint32 // peers that take part, in order
+	slots   []uint32 // one turn: peer indices in the order nginx gives
+}
+
+// maxSlots bounds a turn over n members: exact as long as the weights, divided by their greatest common divisor,
+// add up to no more than this.
+func maxSlots(n int) int64 { return int64(max(n, min(max(16*n, 4096), 65536))) }
+
+// newRotation computes the turn over members.
+func newRotation(peers []Peer, members []uint32) rotation {
+	r := rotation{members: members}
+	if len(members) == 0 {
+		return r
+	}
+	w := make([]int64, len(members))
+	for k, i := range members {
+		w[k] = clampWeight(peers[i].Weight)
+	}
+	divide(w)
+	if !slices.ContainsFunc(w, func(x int64) bool { return x != 1 }) {
+		r.slots = members
+		return r
+	}
+	scale(w, maxSlots(len(members)))
+	r.slots = smooth(members, w)
+	return r
+}
+
+// divide divides weights by their greatest common divisor; the order of the rotation does not change.
+func divide(w []int64) {
+	var g int64
+	for _, x := range w {
+		for x != 0 {
+			g, x = x, g%x
+		}
+	}
+	if g > 1 {
+		for k := range w {
+			w[k] /= g
+		}
+	}
+}
+
+// scale shrinks weights in proportion when they add up to more than limit. None falls below 1, so the sum stays
+// within limit + len(w), and a peer whose share is below 1/limit gets 1/limit.
+func scale(w []int64, limit int64) {
+	var sum float64
+	for _, x := range w {
+		sum += float64(x)
+	}
+	if sum <= float64(limit) {
+		return
+	}
+	for k, x := range w {
+		w[k] = max(1, int64(float64(x)/sum*float64(limit)+0.5))
+	}
+	divide(w)
+}
+
+// smooth computes one turn of the smooth weighted round robin as nginx does it: in each step every member gains its
+// weight, the first of those that have gained most is taken, and pays the sum of all weights.
+//
+// Members of equal weight gain alike, so they come in the order of their last turn, first the ones that waited
+// longest: a queue for each distinct weight leaves as many candidates in a step as there are distinct weights, of
+// which there are few, instead of as many as there are members.
+func smooth(members []uint32, w []int64) []uint32 {
+	type class struct {
+		weight int64
+		queue  []int // positions in members, the next one at head
+		head   int
+		round  int64 // how often each member before head has been taken, plus one
+	}
+	var total int64
+	var classes []*class
+	byWeight := map[int64]*class{}
+	for k, x := range w {
+		c := byWeight[x]
+		if c == nil {
+			c = &class{weight: x}
+			byWeight[x] = c
+			classes = append(classes, c)
+		}
+		c.queue = append(c.queue, k)
+		total += x
+	}
+	slots := make([]uint32, 0, total)
+	for t := int64(1); t <= total; t++ {
+		var best *class
+		var most int64
+		for _, c := range classes {
+			// What the head of the queue has gained in t steps less what it has paid.
+			gain := t*c.weight - c.round*total
+			if best == nil || gain > most || gain == most && c.queue[c.head] < best.queue[best.head] {
+				best, most = c, gain
+			}
+		}
+		slots = append(slots, members[best.queue[best.head]])
+		if best.head++; best.head == len(best.queue) {
+			best.head = 0
+			best.round++
+		}
+	}
+	return slots
+}
+
+// cumulative finds the member that a point on the line of all weights falls on.
+type cumulative struct {
+	members []uint32
+	ends    []uint64 // ends[k] is the sum of the weights of members 0 to k; nil when all weights are 1
+	total   uint64
+}
+
+func newCumulative(peers []Peer, members []uint32) cumulative {
+	c := cumulative{members: members, ends: make([]uint64, len(members))}
+	for k, i := range members {
+		c.total += uint64(clampWeight(peers[i].Weight))
+		c.ends[k] = c.total
+	}
+	if c.total == uint64(len(members)) {
+		c.ends = nil
+	}
+	return c
+}
+
+// at gives the peer at point x, which is below total.
+func (c *cumulative) at(x uint64) int {
+	if c.ends == nil {
+		return int(c.members[x])
+	}
+	lo, hi := 0, len(c.ends)-1
+	for lo < hi {
+		m := (lo + hi) / 2
+		if x < c.ends[m] {
+			hi = m
+		} else {
+			lo = m + 1
+		}
+	}
+	return int(c.members[lo])
+}
