@@ -1,0 +1,241 @@
+package upstream
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"dyups/codec/conf"
+	"dyups/lb"
+)
+
+// parsing is what the directives of one block write to.
+type parsing struct {
+	spec *Spec
+	opt  *Options
+}
+
+// Rules is the table of the directives of an upstream block.
+var Rules = conf.NewTable(
+	conf.Rule[*parsing]{Name: "server", In: conf.Upstream, Min: 1, Max: -1, Many: true, Set: (*parsing).server},
+	conf.Rule[*parsing]{Name: "ip_hash", In: conf.Upstream, Many: true, Set: method(lb.IPHash)},
+	conf.Rule[*parsing]{Name: "least_conn", In: conf.Upstream, Many: true, Set: method(lb.LeastConn)},
+	conf.Rule[*parsing]{Name: "hash", In: conf.Upstream, Min: 1, Max: 2, Many: true, Set: (*parsing).hash},
+	conf.Rule[*parsing]{Name: "random", In: conf.Upstream, Max: 2, Many: true, Set: (*parsing).random},
+	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepalive},
+	conf.Rule[*parsing]{Name: "keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveRequests},
+	conf.Rule[*parsing]{Name: "keepalive_time", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTime},
+	conf.Rule[*parsing]{Name: "keepalive_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTimeout},
+	conf.Rule[*parsing]{Name: "zone", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).zone},
+)
+
+// ParseBlock checks the inside of an upstream block (from a file or a command body) and returns its Spec. It looks
+// host names up, so it may block, and must not be called on a loop or under a lock. name is for errors only. Errors
+// are *conf.Error with the place, what was found and what is allowed. opt may be nil. Safe for concurrent use.
+func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	p := &parsing{spec: &Spec{keepalive: defaultKeepalive}, opt: opt}
+	if err := Rules.Apply(conf.Upstream, p, ds); err != nil {
+		return nil, err
+	}
+	s := p.spec
+	if !slices.ContainsFunc(s.servers, func(s Server) bool { return !s.Backup }) {
+		found := "no server directive"
+		if len(s.servers) > 0 {
+			found = "backup servers only"
+		}
+		return nil, conf.Errorf(blockEnd(name, ds, opt), "no servers in upstream %q: found %s, at least one server that is not a backup is needed", name, found)
+	}
+	s.finish()
+	return s, nil
+}
+
+// blockEnd is where something is missing.
+func blockEnd(name string, ds []*conf.Directive, opt *Options) conf.Pos {
+	switch {
+	case len(ds) > 0:
+		return ds[len(ds)-1].End
+	case opt.End != conf.Pos{}:
+		return opt.End
+	}
+	return conf.Pos{File: name, Line: 1, Col: 1}
+}
+
+// serverParams are the parameters of server, as errors list them.
+var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down"}
+
+// server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written.
+func (p *parsing) server(d *conf.Directive) error {
+	s := Server{Name: d.Args[0].Text, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
+	for i := 1; i < len(d.Args); i++ {
+		if err := p.serverParam(&s, d, i); err != nil {
+			return err
+		}
+	}
+	to, err := parsePlace(s.Name)
+	if err != nil {
+		return conf.Errorf(d.Args[0].Pos, "%v", err)
+	}
+	first := len(p.spec.servers)
+	switch {
+	case to.unix != "":
+		s.Unix, s.Label = to.unix, s.Name
+		p.spec.servers = append(p.spec.servers, s)
+	case to.addr.IsValid():
+		p.add(s, to.addr, to.port)
+	default:
+		addrs, err := p.resolve(to.host)
+		if err != nil {
+			return conf.Errorf(d.Args[0].Pos, "%v: %v", notFound(s.Name), err)
+		}
+		for _, a := range addrs {
+			p.add(s, a.Unmap(), to.port)
+		}
+	}
+	p.spec.lines = append(p.spec.lines, line{first, len(p.spec.servers) - first})
+	return nil
+}
+
+// add adds one address of a server line.
+func (p *parsing) add(s Server, a netip.Addr, port uint16) {
+	s.Addr = netip.AddrPortFrom(a, port)
+	s.Label = s.Addr.String()
+	p.spec.servers = append(p.spec.servers, s)
+}
+
+func (p *parsing) resolve(host string) ([]netip.Addr, error) {
+	if p.opt.Resolve == nil {
+		return nil, fmt.Errorf("names are not looked up here, it must be an address")
+	}
+	addrs, err := p.opt.Resolve(host)
+	if err == nil && len(addrs) == 0 {
+		err = fmt.Errorf("it has no address")
+	}
+	return addrs, err
+}
+
+// serverParam reads argument i of a server directive.
+func (p *parsing) serverParam(s *Server, d *conf.Directive, i int) (err error) {
+	key, v, valued := d.Param(i)
+	switch {
+	case valued && key == "weight":
+		s.Weight, err = v.Int(1, math.MaxInt)
+	case valued && key == "max_conns":
+		s.MaxConns, err = v.Int(0, math.MaxInt)
+	case valued && key == "max_fails":
+		s.MaxFails, err = v.Int(0, math.MaxInt)
+	case valued && key == "fail_timeout":
+		s.FailTimeout, err = v.TimeSeconds()
+	case !valued && key == "down":
+		s.Down = true
+	case !valued && key == "backup":
+		// nginx looks at the method named so far, and so accepts the method behind the server.
+		switch m := p.spec.method; m {
+		case lb.RoundRobin, lb.LeastConn:
+			s.Backup = true
+		default:
+			return conf.Errorf(d.Args[i].Pos, "balancing method %q does not support parameter \"backup\"; allowed with it: %s",
+				methodNames[m], strings.Join(slices.DeleteFunc(slices.Clone(serverParams), func(s string) bool { return s == "backup" }), ", "))
+		}
+	default:
+		return d.BadParam(i, serverParams...)
+	}
+	return err
+}
+
+// method makes the setter of a method without arguments. Of several methods the last one counts.
+func method(m lb.Method) func(*parsing, *conf.Directive) error {
+	return func(p *parsing, d *conf.Directive) error {
+		p.spec.setMethod(m)
+		return nil
+	}
+}
+
+func (s *Spec) setMethod(m lb.Method) { s.method, s.key, s.hashKey = m, "", nil }
+
+// hash reads "hash KEY [consistent]".
+func (p *parsing) hash(d *conf.Directive) error {
+	m := lb.Hash
+	if len(d.Args) == 2 {
+		if d.Args[1].Text != "consistent" {
+			return d.BadParam(1, "consistent")
+		}
+		m = lb.ConsistentHash
+	}
+	text := d.Args[0].Text
+	var key any = text
+	if p.opt.Compile != nil {
+		var err error
+		if key, err = p.opt.Compile(text); err != nil {
+			return conf.Errorf(d.Args[0].Pos, "invalid key %q in \"hash\" directive: %v", text, err)
+		}
+	}
+	p.spec.setMethod(m)
+	p.spec.key, p.spec.hashKey = text, key
+	return nil
+}
+
+// random reads "random [two [least_conn]]".
+func (p *parsing) random(d *conf.Directive) error {
+	m := lb.Random
+	if len(d.Args) > 0 {
+		if d.Args[0].Text != "two" {
+			return d.BadParam(0, "two")
+		}
+		m = lb.RandomTwo
+	}
+	if len(d.Args) > 1 && d.Args[1].Text != "least_conn" {
+		return d.BadParam(1, "least_conn")
+	}
+	p.spec.setMethod(m)
+	return nil
+}
+
+func (p *parsing) keepalive(d *conf.Directive) (err error) {
+	p.spec.keepalive.conns, err = d.Int(0, 0, math.MaxInt)
+	return err
+}
+
+func (p *parsing) keepaliveRequests(d *conf.Directive) (err error) {
+	p.spec.keepalive.requests, err = d.Int(0, 0, math.MaxInt)
+	return err
+}
+
+func (p *parsing) keepaliveTime(d *conf.Directive) (err error) {
+	p.spec.keepalive.time, err = d.Time(0)
+	return err
+}
+
+func (p *parsing) keepaliveTimeout(d *conf.Directive) (err error) {
+	p.spec.keepalive.timeout, err = d.Time(0)
+	return err
+}
+
+// minZone is the least size of a zone, eight pages of 4 KiB as in nginx.
+const minZone = 32 << 10
+
+// zone reads "zone NAME [SIZE]". One process has one table for all its loops, so there is nothing to share and the
+// zone only is checked and listed.
+func (p *parsing) zone(d *conf.Directive) error {
+	if d.Args[0].Text == "" {
+		return d.Value(0).Invalid("a name")
+	}
+	p.spec.zone = []string{d.Args[0].Text}
+	if len(d.Args) < 2 {
+		return nil
+	}
+	n, err := d.Size(1)
+	if err != nil {
+		return err
+	}
+	if n < minZone {
+		return d.Value(1).Invalid("a size of at least 32k")
+	}
+	p.spec.zone = append(p.spec.zone, d.Args[1].Text)
+	return nil
+}

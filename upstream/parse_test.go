@@ -1,0 +1,237 @@
+package upstream
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"dyups/codec/conf"
+)
+
+// TestAccepted checks bodies against the listing of the original's newer builds.
+func TestAccepted(t *testing.T) {
+	f := func(body string, want ...string) {
+		t.Helper()
+		u := storeOf(t, body).Load().Lookup([]byte("DY"))
+		var lines []string
+		for _, w := range want {
+			if w = "server " + w; !strings.Contains(w, "weight=") {
+				w += " weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0"
+			}
+			lines = append(lines, w+"\n")
+		}
+		if got := string(u.AppendDetail(nil, true)); got != strings.Join(lines, "") {
+			t.Errorf("%q:\n%s", body, got)
+		}
+	}
+	f("server 127.0.0.1:8088;", "127.0.0.1:8088")
+	f("server 127.0.0.1:8088;server 127.0.0.1:8089;", "127.0.0.1:8088", "127.0.0.1:8089")
+	f("server\n127.0.0.1:8088\nweight=2\n;", "127.0.0.1:8088 weight=2 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0")
+	f("server 127.0.0.1;", "127.0.0.1:80")
+	f("server one.test;", "127.0.0.1:80")
+	f("server multi.test:8088;", "127.0.0.1:8088")
+	f("server unix:/tmp/be.sock;", "unix:/tmp/be.sock")
+	f("server unix:rel.sock;", "unix:rel.sock")
+	f("server unix:/tmp/a:b weight=2;", "unix:/tmp/a:b weight=2 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0")
+	f("server unix:"+strings.Repeat("p", 107)+";", "unix:"+strings.Repeat("p", 107))
+	f("server 127.0.0.1:65535;", "127.0.0.1:65535")
+	f("server 127.0.0.1:08088;", "127.0.0.1:8088")
+	f("server 0.0.0.0:8088;", "0.0.0.0:8088")
+	f("server 255.255.255.255:80;", "255.255.255.255:80")
+	f("server 127.1;", "127.0.0.1:80")
+	f("server 0x7f000001;", "127.0.0.1:80")
+	f("server 0177.0.0.1;", "177.0.0.1:80")
+	f("server 0177.1;", "127.0.0.1:80")
+	f("server [0:0:0:0:0:0:0:1]:8088;", "[::1]:8088")
+	f("server [FE80::ABCD];", "[fe80::abcd]:80")
+	f("server [::ffff:127.0.0.1]:8088;", "[::ffff:127.0.0.1]:8088")
+	p := func(params, want string) {
+		t.Helper()
+		f("server 127.0.0.1:1 "+params+"; server 127.0.0.1:2;", "127.0.0.1:1 "+want, "127.0.0.1:2")
+	}
+	p("weight=2 weight=7", "weight=7 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0")
+	p("weight=007", "weight=7 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0")
+	p("weight=9223372036854775807", "weight=9223372036854775807 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0")
+	p("max_conns=7 max_fails=0 fail_timeout=0", "weight=1 max_conns=7 max_fails=0 fail_timeout=0 backup=0 down=0")
+	p("max_fails=9999999999", "weight=1 max_conns=0 max_fails=9999999999 fail_timeout=10 backup=0 down=0")
+	p("backup", "weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=1 down=0")
+	p("backup down", "weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=1 down=1")
+	p("fail_timeout=1M", "weight=1 max_conns=0 max_fails=1 fail_timeout=2592000 backup=0 down=0")
+	p("fail_timeout=1h30m10s", "weight=1 max_conns=0 max_fails=1 fail_timeout=5410 backup=0 down=0")
+	p(`"fail_timeout=1h 30m"`, "weight=1 max_conns=0 max_fails=1 fail_timeout=5400 backup=0 down=0")
+	f("server 127.0.0.1:1 down;", "127.0.0.1:1 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=1")
+	f("# c { } ;\nserver 127.0.0.1:1; # end", "127.0.0.1:1")
+	f("ip_hash; ip_hash; least_conn; hash a; random; random two; random two least_conn; hash $arg_a consistent; server 127.0.0.1:1;", "127.0.0.1:1")
+	f("ip_hash; least_conn; server 127.0.0.1:1; server 127.0.0.1:2 backup;",
+		"127.0.0.1:1", "127.0.0.1:2 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=1 down=0")
+}
+
+// TestRefused checks the place and the wording of errors, and that every refused body of the recordings is refused.
+func TestRefused(t *testing.T) {
+	f := func(body, want string) {
+		t.Helper()
+		ds, err := conf.Parse("body", []byte(body))
+		if err == nil {
+			_, err = ParseBlock("dy", ds, testOptions)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", body, err, want)
+		}
+	}
+	f("", "dy:1:1: no servers in upstream \"dy\": found no server directive")
+	f(" \n\t \r\n", "no servers")
+	f("ip_hash;", "body:1:8: no servers")
+	f("server 127.0.0.1:8088 backup;", "body:1:29: no servers in upstream \"dy\": found backup servers only")
+	f("server 127.0.0.1:8088", "body:1:")
+	f("server 127.0.0.1:8088;server 127.0.0.1:8089", "body:1:")
+	f("server;", "invalid number of arguments")
+	f("SERVER 127.0.0.1:8088;", "unknown directive \"SERVER\"")
+	f("server { 127.0.0.1:8088; }", "not a block")
+	f("include /etc/passwd;", "include")
+	f("server 127.0.0.1:1;\n  foo bar;", "body:2:3: unknown directive \"foo\"")
+	f("check interval=1000; server 127.0.0.1:1;", "unknown directive \"check\"")
+	for _, port := range []string{"0", "65536", "abc", "", "+80", "80:81", "8088#x"} {
+		f("server 127.0.0.1:"+port+";", "body:1:8: invalid port in upstream \"127.0.0.1:"+port+"\"")
+	}
+	f("server *:80;", "host not found in upstream \"*:80\"")
+	f("server nx.test:8088;", "host not found in upstream \"nx.test:8088\"")
+	f("server empty.test;", "host not found in upstream \"empty.test\"")
+	f("server a_b.test:80;", "host not found")
+	f(`server 127\.0.0.1:8088;`, "host not found")
+	f("server 127.0.0.1:8088/path;", "invalid host")
+	f("server http://127.0.0.1:8088;", "invalid host")
+	f("server [fe80::1%25lo]:80;", "invalid IPv6 address")
+	f("server [127.0.0.1]:80;", "invalid IPv6 address")
+	f("server [::1;", "invalid host")
+	f("server [::1]80;", "invalid host")
+	f("server :80;", "no host")
+	f("server unix:;", "no path")
+	f("server unix:"+strings.Repeat("p", 108)+";", "too long path")
+	f("server 256.0.0.1;", "host not found")
+	f("server 1.2.3.4.5;", "host not found")
+	for _, p := range []string{
+		"weight=0", "weight=-1", "weight=a", "weight=", "weight=+3", "weight=1.5", "weight=99999999999999999999",
+		"weight=9223372036854775808", "max_fails=-3", "max_fails=", "max_conns=-1", "fail_timeout=30s1m", "fail_timeout=1.5s",
+		"fail_timeout=", "fail_timeout=-1", "fail_timeout=500ms",
+	} {
+		key, value, _ := strings.Cut(p, "=")
+		f("server 127.0.0.1:1 "+p+";", "invalid value \""+value+"\" of parameter \""+key+"\"")
+	}
+	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start=30s", "resolve", "route=a", "id=1", "weight"} {
+		f("server 127.0.0.1:1 "+p+";", "body:1:20: invalid parameter \""+p+"\" in \"server\" directive")
+	}
+	for _, m := range []string{"ip_hash", "hash $arg_k", "hash a consistent", "random", "random two"} {
+		f(m+"; server 127.0.0.1:1; server 127.0.0.1:2 backup;", "does not support parameter \"backup\"")
+	}
+	f("hash; server 127.0.0.1:1;", "invalid number of arguments")
+	f("hash $uri foo; server 127.0.0.1:1;", "invalid parameter \"foo\" in \"hash\" directive")
+	f("hash $nosuch; server 127.0.0.1:1;", "body:1:6: invalid key \"$nosuch\" in \"hash\" directive: unknown")
+	f("random one; server 127.0.0.1:1;", "invalid parameter \"one\"")
+	f("random two least_time; server 127.0.0.1:1;", "invalid parameter \"least_time\"")
+	f("keepalive x; server 127.0.0.1:1;", "invalid value \"x\"")
+	f("keepalive 8; keepalive 9; server 127.0.0.1:1;", "is duplicate")
+	f("keepalive_timeout 5s 4s; server 127.0.0.1:1;", "invalid number of arguments")
+	f("zone z 1k; server 127.0.0.1:1;", "at least 32k")
+	f("sticky cookie a; server 127.0.0.1:1;", "unknown directive")
+}
+
+// TestDetail checks the short listing, and that what it prints with semicolons is read back as the same.
+func TestDetail(t *testing.T) {
+	f := func(body, want string) {
+		t.Helper()
+		s := storeOf(t, body)
+		u := s.Load().Lookup([]byte("dy"))
+		got := string(u.AppendDetail(nil, false))
+		if got != want {
+			t.Errorf("%q:\n%s", body, got)
+		}
+		if strings.Contains(got, ";") {
+			set(t, s, "copy", got)
+			again := s.Load().Lookup([]byte("copy"))
+			if copied := string(again.AppendDetail(nil, false)); copied != got {
+				t.Errorf("%q: posted back as %q", got, copied)
+			}
+		}
+	}
+	f("server 127.0.0.1:8089;server 127.0.0.1;", "server 127.0.0.1:8089\nserver 127.0.0.1:80\n")
+	f("server 127.0.0.1:1 weight=3; server 127.0.0.1:2;", "server 127.0.0.1:1 weight=3;\nserver 127.0.0.1:2;\n")
+	f("server 127.0.0.1:1; server 127.0.0.1:2 down backup fail_timeout=20 max_fails=0 max_conns=5 weight=1;",
+		"server 127.0.0.1:1;\nserver 127.0.0.1:2 max_conns=5 max_fails=0 fail_timeout=20s backup down;\n")
+	f("ip_hash; server 127.0.0.1:1;", "server 127.0.0.1:1;\nip_hash;\n")
+	f("hash '$a b' consistent; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nhash \"$a b\" consistent;\n")
+	f("keepalive 4; server 127.0.0.1:1; keepalive_requests 5; keepalive_time 1500ms; keepalive_timeout 1m;",
+		"server 127.0.0.1:1;\nkeepalive 4;\nkeepalive_requests 5;\nkeepalive_time 1500ms;\n")
+	f("keepalive 0; random two; zone z 64k; server multi.test;", "server 127.0.0.1:80;\nrandom two least_conn;\nzone z 64k;\nkeepalive 0;\n")
+	f("keepalive 32; server multi.test;", "server 127.0.0.1:80\n")
+	f("server 'unix:/a b';", "server \"unix:/a b\";\n")
+	u := storeOf(t, "server multi.test; server one.test weight=2 down;").Load().Lookup([]byte("dy"))
+	if got := string(u.AppendServers(nil)); got != "server 127.0.0.1:80\nserver 127.0.0.1:80\n" {
+		t.Errorf("servers: %q", got)
+	}
+	if got := string(u.AppendBody(nil)); got != "server multi.test;\nserver one.test weight=2 down;\n" {
+		t.Errorf("body: %q", got)
+	}
+	if len(u.Servers) != 3 || u.Tries() != 2 || u.Servers[1].Label != "[::1]:80" || u.Servers[1].Name != "multi.test" {
+		t.Errorf("servers: %v, tries %d", u.Servers, u.Tries())
+	}
+}
+
+func TestKeepaliveDefaults(t *testing.T) {
+	f := func(body string, want keepalive) {
+		t.Helper()
+		u := storeOf(t, body+"server 127.0.0.1:1;").Load().Lookup([]byte("dy"))
+		if got := (keepalive{u.Keepalive, u.KeepaliveRequests, u.KeepaliveTime, u.KeepaliveTimeout}); got != want {
+			t.Errorf("%q: %+v", body, got)
+		}
+	}
+	f("", keepalive{32, 1000, 3600e9, 60e9})
+	f("keepalive 0;", keepalive{0, 1000, 3600e9, 60e9})
+	f("keepalive 2; keepalive_requests 3; keepalive_time 4s; keepalive_timeout 500ms;", keepalive{2, 3, 4e9, 500e6})
+}
+
+// equal reports whether two specs say the same.
+func equal(a, b *Spec) bool {
+	x, y := *a, *b
+	x.plan, y.plan = nil, nil
+	return reflect.DeepEqual(x, y)
+}
+
+// FuzzCommands posts bodies and deletes by the bytes of a script: nothing panics, every accepted body prints to a
+// body of an equal Spec, and the table keeps its invariants.
+func FuzzCommands(f *testing.F) {
+	f.Add("a\nserver 127.0.0.1:1;\x00A\nserver 127.0.0.1:2 weight=3;\x00a\n")
+	f.Add("x\nhash \"$a;b\" consistent; server unix:'/a b' max_conns=3;\x00x\nserver one.test; keepalive 3;")
+	f.Add("x\nserver 127.1; server [::1]:1 down; zone \"\\n\" 64k;\x00y\nrandom two; server multi.test fail_timeout=1h;")
+	f.Add("x\nserver 127.0.0.1;server 127.0.0.1;server 127.0.0.2;\x00x\nserver 127.0.0.2;server 127.0.0.1; keepalive_time 10ms;")
+	f.Fuzz(func(t *testing.T, script string) {
+		s := NewStore()
+		for command := range strings.SplitSeq(script, "\x00") {
+			name, body, _ := strings.Cut(command, "\n")
+			c := Change{Name: name}
+			if body != "" {
+				ds, err := conf.Parse("body", []byte(body))
+				if err != nil {
+					continue
+				}
+				if c.Spec, err = ParseBlock(name, ds, testOptions); err != nil {
+					continue
+				}
+				printed := c.Spec.AppendBody(nil)
+				if again := parse(t, string(printed)); !equal(c.Spec, again) {
+					t.Fatalf("%q prints as %q: %+v, %+v", body, printed, c.Spec, again)
+				}
+			}
+			old := s.Load()
+			if err := s.Apply([]Change{c})[0]; (err != nil) != (c.Spec == nil && old.Lookup([]byte(name)) == nil) {
+				t.Fatalf("%q: %v", command, err)
+			}
+			if err := s.Load().check(); err != nil {
+				t.Fatal(err)
+			}
+			if u := s.Load().Lookup([]byte(name)); u != nil {
+				u.AppendDetail(nil, true)
+				u.AppendDetail(nil, false)
+			}
+		}
+	})
+}

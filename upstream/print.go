@@ -1,0 +1,184 @@
+package upstream
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"dyups/codec/conf"
+	"dyups/lb"
+)
+
+// AppendServers appends one "server ADDR" line for each server directive, never with parameters: the text of
+// GET /upstream/NAME. A host name shows as its first address.
+func (u *Upstream) AppendServers(dst []byte) []byte {
+	u.eachLine(func(s *Server) {
+		dst = append(append(append(dst, "server "...), s.Label...), '\n')
+	})
+	return dst
+}
+
+// AppendDetail appends what GET /detail shows under the upstream's name, a line for each statement. A host name shows
+// as its first address, as in the original.
+//
+// full is the form of the original's newer builds: every parameter of every server, no other directive, and no
+// semicolons. The short form shows parameters that are not the default, and the other directives. An upstream of
+// plain servers alone prints as "server ADDR" lines without semicolons, which is what the original printed at first;
+// any other one prints with them, so that the text can be posted back.
+func (u *Upstream) AppendDetail(dst []byte, full bool) []byte {
+	if full {
+		u.eachLine(func(s *Server) { dst = s.appendFull(dst) })
+		return dst
+	}
+	plain := true
+	var ds []*conf.Directive
+	u.eachLine(func(s *Server) {
+		d := s.directive(s.Label)
+		plain = plain && len(d.Args) == 1 && isPlain(s.Label)
+		ds = append(ds, d)
+	})
+	if u.spec != nil {
+		if rest := u.spec.directives(); len(rest) > 0 {
+			ds, plain = append(ds, rest...), false
+		}
+	}
+	if plain {
+		return u.AppendServers(dst)
+	}
+	return append(dst, conf.Print(ds)...)
+}
+
+// AppendBody appends the definition of the upstream as a block's inside, with servers as they were written: parsing it
+// gives an equal Spec, as long as host names keep their addresses. It is empty for an upstream outside every table.
+func (u *Upstream) AppendBody(dst []byte) []byte {
+	if u.spec == nil {
+		return dst
+	}
+	return u.spec.AppendBody(dst)
+}
+
+// AppendBody appends the definition as a block's inside, as Upstream.AppendBody does.
+func (s *Spec) AppendBody(dst []byte) []byte {
+	var ds []*conf.Directive
+	for _, l := range s.lines {
+		sv := &s.servers[l.first]
+		ds = append(ds, sv.directive(sv.Name))
+	}
+	return append(dst, conf.Print(append(ds, s.directives()...))...)
+}
+
+// eachLine calls f with the first server of each server directive.
+func (u *Upstream) eachLine(f func(*Server)) {
+	if u.spec == nil {
+		for _, s := range u.Servers {
+			f(s)
+		}
+		return
+	}
+	for _, l := range u.spec.lines {
+		f(u.Servers[l.first])
+	}
+}
+
+// appendFull appends the line of the newer builds; fail_timeout is in seconds.
+func (s *Server) appendFull(dst []byte) []byte {
+	num := func(key string, n int64) {
+		dst = strconv.AppendInt(append(dst, key...), n, 10)
+	}
+	flag := func(key string, on bool) {
+		n := int64(0)
+		if on {
+			n = 1
+		}
+		num(key, n)
+	}
+	dst = append(append(dst, "server "...), s.Label...)
+	num(" weight=", int64(s.Weight))
+	num(" max_conns=", int64(s.MaxConns))
+	num(" max_fails=", int64(s.MaxFails))
+	num(" fail_timeout=", int64(s.FailTimeout/time.Second))
+	flag(" backup=", s.Backup)
+	flag(" down=", s.Down)
+	return append(dst, '\n')
+}
+
+// directive is the server as a statement with the parameters that are not the default.
+func (s *Server) directive(address string) *conf.Directive {
+	args := []string{address}
+	num := func(key string, n, usual int) {
+		if n != usual {
+			args = append(args, key+strconv.Itoa(n))
+		}
+	}
+	num("weight=", s.Weight, 1)
+	num("max_conns=", s.MaxConns, 0)
+	num("max_fails=", s.MaxFails, 1)
+	if s.FailTimeout != 10*time.Second {
+		args = append(args, "fail_timeout="+seconds(s.FailTimeout))
+	}
+	if s.Backup {
+		args = append(args, "backup")
+	}
+	if s.Down {
+		args = append(args, "down")
+	}
+	return statement("server", args...)
+}
+
+// directives are the statements of a spec other than its servers, those that say the default left out. They come
+// behind the servers, where every method accepts backups.
+func (s *Spec) directives() (ds []*conf.Directive) {
+	add := func(name string, args ...string) { ds = append(ds, statement(name, args...)) }
+	switch s.method {
+	case lb.IPHash, lb.LeastConn, lb.Random:
+		add(methodNames[s.method])
+	case lb.RandomTwo:
+		add("random", "two", "least_conn")
+	case lb.Hash:
+		add("hash", s.key)
+	case lb.ConsistentHash:
+		add("hash", s.key, "consistent")
+	}
+	if s.zone != nil {
+		add("zone", s.zone...)
+	}
+	k, usual := s.keepalive, defaultKeepalive
+	if k.conns != usual.conns {
+		add("keepalive", strconv.Itoa(k.conns))
+	}
+	if k.requests != usual.requests {
+		add("keepalive_requests", strconv.Itoa(k.requests))
+	}
+	if k.time != usual.time {
+		add("keepalive_time", milliseconds(k.time))
+	}
+	if k.timeout != usual.timeout {
+		add("keepalive_timeout", milliseconds(k.timeout))
+	}
+	return ds
+}
+
+func statement(name string, args ...string) *conf.Directive {
+	d := &conf.Directive{Name: conf.Word{Text: name}}
+	for _, a := range args {
+		d.Args = append(d.Args, conf.Word{Text: a})
+	}
+	return d
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) + "s" }
+
+// milliseconds prints a time in seconds where that is exact.
+func milliseconds(d time.Duration) string {
+	if d%time.Second == 0 {
+		return seconds(d)
+	}
+	return strconv.FormatInt(int64(d/time.Millisecond), 10) + "ms"
+}
+
+// isPlain reports whether a label can stand in a statement without quotes.
+func isPlain(label string) bool {
+	return !strings.ContainsFunc(label, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune("\"'\\;{}$#", r)
+	})
+}

@@ -1,0 +1,134 @@
+package upstream
+
+import (
+	"net/netip"
+	"time"
+
+	"dyups/codec/conf"
+	"dyups/lb"
+)
+
+// Spec is a checked upstream definition, not yet built: all that a table needs except the states of its servers.
+// It is immutable, and may be applied under several names and more than once. Make one with ParseBlock.
+type Spec struct {
+	servers   []Server // one for each address, without State
+	lines     []line   // one for each server directive
+	method    lb.Method
+	key       string // of hash
+	hashKey   any    // what the Compiler made of key
+	keepalive keepalive
+	zone      []string // arguments of zone
+	plan      *lb.Plan
+}
+
+// line is one server directive: n servers from first on, more than one when its name has several addresses.
+type line struct{ first, n int }
+
+// keepalive is what the keepalive directives say.
+type keepalive struct {
+	conns    int
+	requests int
+	time     time.Duration
+	timeout  time.Duration
+}
+
+// defaultKeepalive is nginx's since 1.29.7 (ngx_http_upstream_keepalive_module.c): idle connections are kept unless
+// "keepalive 0" says otherwise.
+var defaultKeepalive = keepalive{conns: 32, requests: 1000, time: time.Hour, timeout: time.Minute}
+
+// Change is one command: the whole definition of an upstream, or its removal.
+type Change struct {
+	Name   string // any bytes; compared without regard to ASCII case
+	Spec   *Spec  // nil: delete
+	Source string // who asked: for logs and views
+}
+
+// Compiler compiles the KEY of "hash KEY" (with variables); set once at start by the roof.
+type Compiler func(text string) (any, error)
+
+// ResolveFunc looks up a host name when a Spec is built (never on a loop, never under a lock).
+type ResolveFunc func(host string) ([]netip.Addr, error)
+
+// Options of ParseBlock. The zero Options know no host names, and keep the text of a hash key as its compiled form.
+type Options struct {
+	Compile Compiler
+	Resolve ResolveFunc
+	// End is where an error about something missing points when the block is empty; otherwise that is the end of the
+	// block's last directive.
+	End conf.Pos
+}
+
+// methodNames are the directives of the methods, as Upstream.Method gives them.
+var methodNames = [...]string{
+	lb.RoundRobin: "", lb.IPHash: "ip_hash", lb.LeastConn: "least_conn", lb.Hash: "hash",
+	lb.ConsistentHash: "hash", lb.Random: "random", lb.RandomTwo: "random",
+}
+
+// finish computes the balancing plan, the last step of making a Spec.
+func (s *Spec) finish() {
+	peers := make([]lb.Peer, len(s.servers))
+	for i := range s.servers {
+		peers[i] = s.servers[i].peer()
+	}
+	s.plan = lb.NewPlan(s.method, peers)
+}
+
+// build makes the upstream of the spec under a name. States, cursor and place in the order are taken over from old,
+// the upstream of that name in the table before; nil: there is none. The states that old had and the new one does
+// not are appended to retired.
+func (s *Spec) build(c *Change, old *Upstream, retired []*State) (*Upstream, []*State) {
+	u := &Upstream{
+		Name: c.Name, Source: c.Source, Method: methodNames[s.method], HashKey: s.hashKey, NeedsAddr: s.method == lb.IPHash,
+		Keepalive: s.keepalive.conns, KeepaliveRequests: s.keepalive.requests,
+		KeepaliveTime: s.keepalive.time, KeepaliveTimeout: s.keepalive.timeout,
+		Servers: make([]*Server, len(s.servers)), spec: s, key: keyOf([]byte(c.Name)),
+	}
+	servers := make([]Server, len(s.servers))
+	copy(servers, s.servers)
+	for i := range servers {
+		u.Servers[i] = &servers[i]
+	}
+	if old != nil {
+		u.cursor, u.seq = old.cursor, old.seq
+		retired = carry(old.Servers, u.Servers, retired)
+	} else {
+		u.cursor = new(lb.Cursor)
+	}
+	for _, sv := range u.Servers {
+		if sv.State == nil {
+			sv.State = new(State)
+		}
+	}
+	u.bind(s.plan)
+	return u, retired
+}
+
+// carry gives the states of old servers to the new servers with the same address, in order where an address stands
+// several times, and appends the states that are left over to retired.
+func carry(old, now []*Server, retired []*State) []*State {
+	same := 0 // most updates keep the front of the list
+	for same < min(len(old), len(now)) && old[same].Label == now[same].Label {
+		now[same].State = old[same].State
+		same++
+	}
+	old, now = old[same:], now[same:]
+	if len(old) == 0 {
+		return retired
+	}
+	left := make(map[string][]*State, len(old))
+	for _, s := range old {
+		left[s.Label] = append(left[s.Label], s.State)
+	}
+	for _, s := range now {
+		if q := left[s.Label]; len(q) > 0 {
+			s.State, left[s.Label] = q[0], q[1:]
+		}
+	}
+	for _, s := range old { // in order, so that what happens is the same every time
+		if q := left[s.Label]; len(q) > 0 && q[0] == s.State {
+			retired = append(retired, s.State)
+			left[s.Label] = q[1:]
+		}
+	}
+	return retired
+}

@@ -1,0 +1,123 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrNotFound is the error of a change that deletes an upstream which is not there.
+var ErrNotFound = errors.New("no such upstream")
+
+// Store holds the one table pointer. Load may be called from any goroutine and never waits; writers are serial.
+type Store struct {
+	table    atomic.Pointer[Table]
+	mu       sync.Mutex // held by writers, and while watchers run
+	watchers []func(old, new *Table)
+	sealed   seal // of the published table, in builds with the tag invariants
+}
+
+// NewStore makes an empty store.
+func NewStore() *Store {
+	s := new(Store)
+	s.table.Store(new(Table))
+	return s
+}
+
+// Load returns the current table; one atomic read. Never nil. A request loads once and keeps what it got.
+func (s *Store) Load() *Table { return s.table.Load() }
+
+// Apply publishes all changes as one table, or nothing. Serial. The error of a change is in errs[i] (e.g. ErrNotFound
+// for the deletion of an unknown name); such a change is left out, the others still apply. errs is as long as
+// changes. Changes take effect in order, so that a later one sees what an earlier one of the same call did; when all
+// of them fail nothing is published and no watcher is called.
+func (s *Store) Apply(changes []Change) (errs []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.table.Load()
+	errs = make([]error, len(changes))
+	t := old.edit()
+	var retired []*State
+	applied := 0
+	for i := range changes {
+		c := &changes[i]
+		was := t.Lookup([]byte(c.Name))
+		if c.Spec == nil {
+			if was == nil {
+				errs[i] = ErrNotFound
+				continue
+			}
+			t.remove(was)
+			retired = appendStates(retired, was)
+		} else {
+			var u *Upstream
+			u, retired = c.Spec.build(c, was, retired)
+			t.put(u)
+		}
+		applied++
+	}
+	if applied > 0 {
+		s.publish(old, t, retired)
+	}
+	return errs
+}
+
+// Replace publishes a table that holds exactly these specs in this order (start-up, reload). State of servers that
+// stay is kept. A name that stands twice, or a change without a Spec, is an error, and then nothing is published.
+func (s *Store) Replace(changes []Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.table.Load()
+	t := &Table{gen: old.gen + 1}
+	var retired []*State
+	for i := range changes {
+		c := &changes[i]
+		if c.Spec == nil {
+			return fmt.Errorf("cannot replace the table: no definition of upstream %q", c.Name)
+		}
+		if first := t.Lookup([]byte(c.Name)); first != nil {
+			return fmt.Errorf("cannot replace the table: duplicate upstream %q", c.Name)
+		}
+		var u *Upstream
+		u, retired = c.Spec.build(c, old.Lookup([]byte(c.Name)), retired)
+		u.seq = 0 // the order is the new one
+		t.put(u)
+	}
+	t.Diff(old, func(before, after *Upstream) {
+		if after == nil {
+			retired = appendStates(retired, before)
+		}
+	})
+	s.publish(old, t, retired)
+	return nil
+}
+
+// publish swaps the tables, then retires what left, then tells the watchers: whoever sees a state retired finds a
+// table without it.
+func (s *Store) publish(old, t *Table, retired []*State) {
+	s.sealed.verify(old)
+	s.sealed.set(t)
+	s.table.Store(t)
+	for _, st := range retired {
+		st.retired.Store(true)
+	}
+	for _, f := range s.watchers {
+		f(old, t)
+	}
+}
+
+// Watch registers a watcher, called serially after each swap with (old, new); it must return at once, and must not
+// call the store's writers, which wait for it.
+func (s *Store) Watch(f func(old, new *Table)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers = append(s.watchers, f)
+}
+
+func appendStates(states []*State, u *Upstream) []*State {
+	for _, s := range u.Servers {
+		states = append(states, s.State)
+	}
+	return states
+}

@@ -1,0 +1,186 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"dyups/lb"
+)
+
+func names(t *Table) string {
+	var all []string
+	t.All(func(u *Upstream) bool {
+		all = append(all, u.Name)
+		return true
+	})
+	return strings.Join(all, " ")
+}
+
+func TestOrder(t *testing.T) {
+	s := NewStore()
+	f := func(name, body, want string) {
+		t.Helper()
+		set(t, s, name, body)
+		if got := names(s.Load()); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	const body = "server 127.0.0.1:1;"
+	f("b", body, "b")
+	f("a", body, "b a")
+	f("c", body, "b a c")
+	f("A", body, "b A c")
+	f("b", "", "A c")
+	f("b", body, "A c b")
+	f("", body, "A c b ")
+	f("\xff {\n", body, "A c b  \xff {\n")
+	if g := s.Load().Generation(); g != 8 {
+		t.Errorf("generation %d", g)
+	}
+	if err := s.Apply([]Change{{Name: "nosuch"}})[0]; !errors.Is(err, ErrNotFound) || s.Load().Generation() != 8 {
+		t.Errorf("deleting nothing: %v, generation %d", err, s.Load().Generation())
+	}
+}
+
+func TestBatch(t *testing.T) {
+	s := NewStore()
+	a := parse(t, "server 127.0.0.1:1;")
+	b := parse(t, "server 127.0.0.1:2;")
+	calls := 0
+	s.Watch(func(old, now *Table) {
+		calls++
+		if now.Generation() != old.Generation()+1 || s.Load() != now {
+			t.Errorf("watcher sees %d, %d", old.Generation(), now.Generation())
+		}
+	})
+	errs := s.Apply([]Change{{Name: "x"}, {Name: "x", Spec: a}, {Name: "y", Spec: a}, {Name: "X", Spec: b}, {Name: "y"}, {Name: "y"}})
+	if got := fmt.Sprint(errs); got != "[no such upstream <nil> <nil> <nil> <nil> no such upstream]" {
+		t.Error(got)
+	}
+	if got := names(s.Load()); got != "X" || calls != 1 || s.Load().Len() != 1 {
+		t.Errorf("%q after %d calls", got, calls)
+	}
+	if err := s.Load().check(); err != nil {
+		t.Error(err)
+	}
+	if s.Apply([]Change{{Name: "y"}}); calls != 1 {
+		t.Error("a failed change calls the watchers")
+	}
+}
+
+func TestStateCarried(t *testing.T) {
+	s := storeOf(t, "server 127.0.0.1:1; server 127.0.0.1:2; server 127.0.0.1:1;")
+	first := s.Load().Lookup([]byte("dy")).Servers
+	f := func(body string, want ...int) { // index of the server of first whose state each has, -1: a new one
+		t.Helper()
+		set(t, s, "dy", body)
+		for i, sv := range s.Load().Lookup([]byte("dy")).Servers {
+			at := slices.IndexFunc(first, func(o *Server) bool { return o.State == sv.State })
+			if at != want[i] {
+				t.Errorf("%q: server %d has the state of %d, want %d", body, i, at, want[i])
+			}
+		}
+		for i, o := range first {
+			if o.State.Retired() == slices.Contains(want, i) {
+				t.Errorf("%q: server %d retired: %v", body, i, o.State.Retired())
+			}
+		}
+	}
+	f("server 127.0.0.1:1 weight=5; server 127.0.0.1:2 down; server 127.0.0.1:1 max_fails=7;", 0, 1, 2)
+	f("server 127.0.0.1:2; server 127.0.0.1:1; server 127.0.0.1:1; server 127.0.0.1:1;", 1, 0, 2, -1)
+	f("server 127.0.0.1:3; server 127.0.0.1:1; server 127.0.0.1:2 backup;", -1, 0, 1)
+	f("server 127.0.0.1:2;", 1)
+	f("server 127.0.0.1:1; server 127.0.0.1:2;", -1, 1)
+	set(t, s, "dy", "")
+	f("server 127.0.0.1:2;", -1)
+}
+
+// TestNothingForgotten changes an upstream in the middle of things.
+func TestNothingForgotten(t *testing.T) {
+	const body = "server 127.0.0.1:1; server 127.0.0.1:2; server 127.0.0.1:3;"
+	s := storeOf(t, body)
+	q := &lb.Query{NowNs: 1e18}
+	pick := func(want string) (*Upstream, int) {
+		t.Helper()
+		u := s.Load().Lookup([]byte("dy"))
+		q.Tried.Reset()
+		i := u.Pick(q)
+		if i < 0 || u.Servers[i].Label != "127.0.0.1:"+want {
+			t.Fatalf("picked %d, want port %s", i, want)
+		}
+		return u, i
+	}
+	u, i := pick("1")
+	set(t, s, "dy", body)
+	v, j := pick("2")
+	if n := s.Load().Lookup([]byte("dy")).Servers[0].State.InFlight(); n != 1 {
+		t.Errorf("%d in flight over an update", n)
+	}
+	if !u.Done(i, Failed, 1e18) || v.Done(j, OK, 1e18) {
+		t.Error("one failure of one takes a server out")
+	}
+	set(t, s, "DY", "server 127.0.0.1:1 weight=2; server 127.0.0.1:3;")
+	for range 4 {
+		u, i = pick("3") // 1 is still out
+		u.Done(i, OK, 1e18)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	s := NewStore()
+	a, b := parse(t, "server 127.0.0.1:1;"), parse(t, "server 127.0.0.1:2; server 127.0.0.1:1;")
+	if err := s.Replace([]Change{{Name: "x", Spec: a}, {Name: "y", Spec: a}, {Name: "z", Spec: a}}); err != nil {
+		t.Fatal(err)
+	}
+	old := s.Load()
+	x, z := old.Lookup([]byte("x")).Servers[0].State, old.Lookup([]byte("z")).Servers[0].State
+	for _, bad := range [][]Change{{{Name: "n"}}, {{Name: "n", Spec: a}, {Name: "N", Spec: b}}} {
+		if err := s.Replace(bad); err == nil || s.Load() != old || x.Retired() {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	if err := s.Replace([]Change{{Name: "y", Spec: a}, {Name: "n", Spec: a}, {Name: "x", Spec: b}}); err != nil {
+		t.Fatal(err)
+	}
+	now := s.Load()
+	if err := now.check(); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(now); got != "y n x" || now.Generation() != 2 || names(old) != "x y z" {
+		t.Errorf("%q at %d", got, now.Generation())
+	}
+	if now.Lookup([]byte("x")).Servers[1].State != x || x.Retired() || !z.Retired() {
+		t.Error("states are not carried by Replace")
+	}
+}
+
+func TestSingle(t *testing.T) {
+	u := Single("127.0.0.1:1", &Server{Label: "127.0.0.1:1"})
+	q := &lb.Query{}
+	for range 3 { // a lone server stays whatever happens
+		q.Tried.Reset()
+		if i := u.Pick(q); i != 0 || u.Done(i, Failed, 1) {
+			t.Fatal(i)
+		}
+		if i := u.Pick(q); i != -1 {
+			t.Fatal("picked twice in one request")
+		}
+		u.Untry(q, 0)
+		if i := u.Pick(q); i != 0 || u.Done(i, OK, 1) {
+			t.Fatal(i)
+		}
+	}
+	if u.Tries() != 1 || u.Servers[0].State.InFlight() != 0 || u.Servers[0].State.Fails() != 0 {
+		t.Errorf("tries %d", u.Tries())
+	}
+}
+
+func TestSizes(t *testing.T) {
+	if n := unsafe.Sizeof(State{}); n != 64 {
+		t.Errorf("a State takes %d bytes", n)
+	}
+}

@@ -1,0 +1,125 @@
+package upstream
+
+import (
+	"net/netip"
+	"time"
+
+	"dyups/lb"
+)
+
+// Server is one frozen peer of an upstream: one address of one server line. Only State is written after a table
+// with it is published.
+type Server struct {
+	Addr        netip.AddrPort // zero when Unix is set
+	Unix        string         // path of a unix socket
+	Label       string         // what $upstream_addr and listings show: "127.0.0.1:8088", "[::1]:80", "unix:/path"
+	Name        string         // as written
+	Weight      int
+	MaxConns    int // 0: no bound
+	MaxFails    int // 0: failures are not counted
+	FailTimeout time.Duration
+	Backup      bool
+	Down        bool
+	State       *State
+}
+
+// Upstream is one frozen upstream. Its exported fields must not be written once it is in a table; Pick, Done and
+// Untry may be called from any goroutine.
+type Upstream struct {
+	Name    string    // as last written
+	Servers []*Server // index = what Pick returns
+	Method  string    // "", "ip_hash", "least_conn", "hash", "random"
+	// HashKey is what Compiler made of the KEY of "hash KEY", nil otherwise. NeedsAddr: picks want the client's address.
+	HashKey   any
+	NeedsAddr bool
+	// Idle connections kept to this upstream by each loop, and their bounds.
+	Keepalive         int // 0: none kept
+	KeepaliveRequests int
+	KeepaliveTime     time.Duration
+	KeepaliveTimeout  time.Duration
+	Source            string // of the change that made it
+	picker            lb.Picker
+	cursor            *lb.Cursor // carried over updates
+	tries             int
+	spec              *Spec
+	key               nameKey
+	seq               uint64 // order of creation within the table
+}
+
+// Outcome says how a try ended.
+type Outcome uint8
+
+const (
+	OK      Outcome = iota // the server did its part
+	Failed                 // counts towards max_fails
+	Neither                // gives back the place, says nothing (client left; http_404 as next_upstream reason)
+)
+
+// Pick picks a server for a request and takes a place on it, which Done gives back; -1: no live upstream. The pick
+// is added to q.Tried, and servers in q.Tried are not picked. No lock; no allocation but for a rare rebuilding of
+// the rotation after failures.
+func (u *Upstream) Pick(q *lb.Query) int { return u.picker.Pick(q) }
+
+// Done gives the place back and records the outcome (passive health: max_fails, fail_timeout, as nginx). nowNs is on
+// the clock of Query.NowNs. It reports whether this outcome took the server out ("upstream server temporarily
+// disabled"): never for the only server of an upstream. A server that left the table meanwhile is no exception.
+func (u *Upstream) Done(i int, o Outcome, nowNs int64) (disabled bool) {
+	s := u.Servers[i]
+	l := &s.State.live
+	switch {
+	case o == Neither:
+	case len(u.Servers) == 1:
+		l.Forget()
+	case o == Failed:
+		disabled = l.Fail(nowNs, s.MaxFails)
+	default:
+		l.Succeed()
+	}
+	l.Release()
+	return disabled
+}
+
+// Untry takes server i out of the tried set, so that one more try on it is possible (stale keep-alive connection).
+func (u *Upstream) Untry(q *lb.Query, i int) { q.Tried.Remove(i) }
+
+// Tries is the number of tries a request may make at most: the servers that are not marked down, backups included,
+// as nginx counts them (ngx_http_upstream_tries).
+func (u *Upstream) Tries() int { return u.tries }
+
+// Single makes an upstream outside every table, for proxy_pass to an address or to resolved names. It balances in
+// turn and is owned by the caller: nothing retires its states. Servers get a State where they have none, and those
+// with no Weight get what nginx gives an implicit upstream: weight=1 max_fails=1 fail_timeout=10s. As in nginx no idle
+// connections are kept; the caller may set the Keepalive fields before anyone else sees the upstream.
+func Single(name string, servers ...*Server) *Upstream {
+	u := &Upstream{Name: name, Servers: servers, cursor: new(lb.Cursor), key: keyOf([]byte(name))}
+	peers := make([]lb.Peer, len(servers))
+	for i, s := range servers {
+		if s.Weight == 0 {
+			s.Weight, s.MaxFails, s.FailTimeout = 1, 1, 10*time.Second
+		}
+		if s.State == nil {
+			s.State = new(State)
+		}
+		peers[i] = s.peer()
+	}
+	u.bind(lb.NewPlan(lb.RoundRobin, peers))
+	return u
+}
+
+// peer is what the balancer has to know about the server.
+func (s *Server) peer() lb.Peer {
+	return lb.Peer{
+		Name: s.Name, Weight: s.Weight, MaxConns: s.MaxConns, MaxFails: s.MaxFails,
+		FailTimeoutNs: int64(s.FailTimeout), Backup: s.Backup, Down: s.Down,
+	}
+}
+
+// bind makes the picker over the servers' states.
+func (u *Upstream) bind(plan *lb.Plan) {
+	live := make([]*lb.Live, len(u.Servers))
+	for i, s := range u.Servers {
+		live[i] = &s.State.live
+	}
+	u.picker = plan.Bind(live, u.cursor)
+	u.tries = plan.Tries()
+}
