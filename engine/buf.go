@@ -1,0 +1,101 @@
+package engine
+
+import "github.com/cloudwego/netpoll"
+
+const (
+	readRoom = 64 << 10 // what one read takes at most
+	headRoom = 8 << 10  // in front of it: a rewritten head or chunk size goes there, so that a body is never copied
+	tailRoom = 16       // behind it: the end of a chunk and the last chunk
+
+	highMark = 64 << 10  // pending output at which the other side's reading stops
+	turnMax  = 512 << 10 // bytes moved for one conn in one turn; then the others get theirs
+	chunkMax = 20        // hex size and CRLF of a chunk
+)
+
+// pending is output that the socket did not take. The zero value is empty; memory is held only while there is some.
+type pending struct{ lb *netpoll.LinkBuffer }
+
+func (p *pending) len() int {
+	if p.lb == nil {
+		return 0
+	}
+	return p.lb.Len()
+}
+
+// add copies b to the end.
+func (p *pending) add(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if p.lb == nil {
+		p.lb = netpoll.NewLinkBuffer(len(b))
+	}
+	m, err := p.lb.Malloc(len(b))
+	if err == nil {
+		copy(m, b)
+		err = p.lb.Flush()
+	}
+	if err != nil {
+		panic("BUG: cannot append to a link buffer: " + err.Error())
+	}
+}
+
+// first returns a prefix of what is pending, without taking it.
+func (p *pending) first() []byte {
+	var one [1][]byte
+	for _, b := range p.lb.GetBytes(one[:]) {
+		if len(b) > 0 {
+			return b
+		}
+	}
+	b, err := p.lb.Peek(min(p.lb.Len(), readRoom)) // the first node is used up
+	if err != nil {
+		panic("BUG: cannot peek into a link buffer: " + err.Error())
+	}
+	return b
+}
+
+// take drops n bytes from the front; memory goes back when nothing is left.
+func (p *pending) take(n int) {
+	if err := p.lb.Skip(n); err != nil {
+		panic("BUG: cannot skip in a link buffer: " + err.Error())
+	}
+	if p.lb.Len() == 0 {
+		p.drop()
+		return
+	}
+	_ = p.lb.Release()
+}
+
+func (p *pending) drop() {
+	if p.lb != nil {
+		_ = p.lb.Close()
+		p.lb = nil
+	}
+}
+
+// bytePool is a loop's stack of byte slices. Only the loop uses it.
+type bytePool struct{ free [][]byte }
+
+// bytePoolMax bounds how many slices are kept, bytePoolCap how large they may be: what a burst of large heads needed is
+// given back to the collector.
+const (
+	bytePoolMax = 256
+	bytePoolCap = 64 << 10
+)
+
+func (p *bytePool) get() []byte {
+	if n := len(p.free); n > 0 {
+		b := p.free[n-1]
+		p.free[n-1] = nil
+		p.free = p.free[:n-1]
+		return b
+	}
+	return make([]byte, 0, 4<<10)
+}
+
+func (p *bytePool) put(b []byte) {
+	if b != nil && cap(b) <= bytePoolCap && len(p.free) < bytePoolMax {
+		p.free = append(p.free, b[:0])
+	}
+}

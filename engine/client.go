@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"syscall"
+	"time"
+
+	"dyups/codec"
+	"dyups/engine/site"
+)
+
+// clientState says what a client conn's next input is.
+type clientState uint8
+
+const (
+	awaitHead clientState = iota // nothing or part of a request head has come
+	busy                         // an exchange has the conn
+	lingering                    // answered and half closed: input is dropped until the client closes
+	closing                      // to be closed as soon as its log record is written
+)
+
+// Lingering, as nginx's defaults: until the client is silent for lingerIdle, lingerMax in all.
+const (
+	lingerIdle = 5 * time.Second
+	lingerMax  = 30 * time.Second
+)
+
+// acceptMax is how many connections one listener event takes before others get their turn.
+const acceptMax = 64
+
+func (l *Loop) accept(lc *conn) {
+	var rsa syscall.RawSockaddrAny
+	for range acceptMax {
+		if l.clients.n >= l.eng.cfg.Connections {
+			l.rest()
+			return
+		}
+		fd, errno := sysAccept(lc.fd, &rsa)
+		switch errno {
+		case 0:
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS:
+			l.eng.log(Crit, 0, "cannot accept a connection: "+errno.Error())
+			l.rest()
+			return
+		case syscall.ECONNABORTED, syscall.EINTR:
+			continue
+		default: // EAGAIN: another loop was faster, or the backlog is empty
+			return
+		}
+		c := &conn{loop: l, fd: fd, kind: kindClient, slot: -1, canWrite: true, ls: lc.ls,
+			remote: addrOf(&rsa), openedNs: l.nowNs, serial: l.eng.serial.Add(1)}
+		if err := l.register(c, evIn|evOut|evRDHup|evEdge); err != nil {
+			l.eng.log(Crit, c.serial, err.Error())
+			sysClose(fd)
+			continue
+		}
+		l.clients.add(c)
+		c.ls.inst.refs.Add(1)
+		c.setTimeout(int64(lc.ls.group.Default.ClientHeaderTimeout))
+	}
+}
+
+// rest stops accepting until a client goes: the kernel's backlog holds the others.
+func (l *Loop) rest() {
+	if l.full {
+		return
+	}
+	l.full = true
+	l.eng.log(Warn, 0, "worker_connections are not enough, new connections wait in the backlog")
+	for _, lc := range l.listeners {
+		l.poll.del(lc.fd)
+	}
+}
+
+// release takes up accepting again after rest.
+func (l *Loop) release() {
+	if !l.full || l.stopping {
+		return
+	}
+	l.full = false
+	for _, lc := range l.listeners {
+		if err := l.poll.add(lc.fd, lc.seq, evIn); err != nil {
+			l.eng.log(Crit, 0, "cannot watch a listening socket: "+err.Error())
+		}
+	}
+}
+
+func (c *conn) clientReady() {
+	if c.out.len() > 0 && c.canWrite {
+		if err := c.flush(); err != 0 && c.ex == nil {
+			c.close()
+			return
+		}
+	}
+	switch c.state {
+	case awaitHead:
+		c.readHead()
+	case busy:
+		c.ex.clientEvent()
+	case lingering:
+		c.linger()
+	}
+}
+
+// readHead reads request heads and starts their exchanges, one after the other, until input runs out or one of them
+// has to wait.
+func (c *conn) readHead() {
+	l := c.loop
+	for c.state == awaitHead {
+		data := c.unread()
+		kept := len(data) > 0
+		if !kept || c.partial {
+			n, eof, err := c.read(l.rbuf[headRoom : headRoom+readRoom])
+			if eof || err != 0 {
+				c.endOfInput(err)
+				return
+			}
+			if n == 0 {
+				return
+			}
+			data = l.rbuf[headRoom : headRoom+n]
+			if kept {
+				c.more(data)
+				data = c.unread()
+			}
+		}
+		ex := l.newExchange(c)
+		n, perr := codec.ParseRequest(data, &ex.head, &c.ls.limits)
+		if perr == codec.NeedMore {
+			l.freeExchange(ex)
+			if !kept {
+				c.keep(data)
+			}
+			if !c.partial && c.requests > 0 {
+				// The first bytes of a further request: keepalive_timeout gives way to client_header_timeout.
+				c.setTimeout(int64(c.ls.group.Default.ClientHeaderTimeout))
+			}
+			c.partial = true
+			continue
+		}
+		c.partial = false
+		c.state, c.ex = busy, ex
+		c.requests++
+		c.setTimeout(0)
+		if perr != nil {
+			// Before the head in the buffer is given up: what was parsed of it goes to the log.
+			ex.reject(perr, data)
+			c.drop()
+			continue
+		}
+		ex.own(data[:n])
+		if kept {
+			c.skip(n)
+		} else {
+			c.keep(data[n:])
+		}
+		ex.run()
+	}
+}
+
+// endOfInput handles the end of a client that owes us a request head.
+func (c *conn) endOfInput(err syscall.Errno) {
+	if err != 0 {
+		c.loop.eng.logf(Info, c.serial, "recv() failed (%d: %s) while reading client request line, client: %s",
+			int(err), err.Error(), c.peer())
+	} else if c.partial {
+		c.loop.eng.logf(Info, c.serial, "client prematurely closed connection while reading client request headers, client: %s", c.peer())
+	}
+	c.close()
+}
+
+// peer is the client's address for the error log.
+func (c *conn) peer() string {
+	if !c.remote.IsValid() {
+		return "unix:"
+	}
+	return c.remote.Addr().String()
+}
+
+// nextRequest makes the conn ready for another request after an exchange.
+func (c *conn) nextRequest(keepalive time.Duration) {
+	c.ex, c.state = nil, awaitHead
+	c.setTimeout(int64(keepalive))
+	if c.in != nil || c.canRead {
+		c.loop.goOn(c)
+	}
+}
+
+// finish closes a client after its last answer: at once, or lingering when input may still come, which the kernel would
+// answer with a reset that takes our answer with it.
+func (c *conn) finish(linger bool) {
+	c.ex = nil
+	c.drop()
+	if linger && !c.rdHup {
+		sysShutdownWrite(c.fd)
+		c.state = lingering
+		c.lingerNs = c.loop.nowNs + int64(lingerMax)
+		c.setTimeout(int64(lingerIdle))
+		if c.canRead {
+			c.linger()
+		}
+		return
+	}
+	c.state = closing
+	c.setTimeout(0)
+	c.loop.logs.closeAfter(c)
+}
+
+func (c *conn) linger() {
+	l := c.loop
+	for range 16 {
+		n, eof, err := c.read(l.rbuf[:])
+		if eof || err != 0 || l.nowNs >= c.lingerNs {
+			c.state = closing
+			l.logs.closeAfter(c)
+			return
+		}
+		if n == 0 {
+			c.setTimeout(int64(lingerIdle))
+			return
+		}
+	}
+	l.goOn(c)
+}
+
+// timeout is called when a conn's deadline has passed.
+func (c *conn) timeout() {
+	if c.kind == kindBackend {
+		c.backendTimeout()
+		return
+	}
+	switch c.state {
+	case busy:
+		c.ex.clientTimeout()
+	case awaitHead:
+		if c.partial {
+			c.loop.eng.logf(Info, c.serial, "client timed out (110: Connection timed out) while reading client request headers, client: %s", c.peer())
+		}
+		c.close()
+	case lingering, closing:
+		c.close()
+	}
+}
+
+// limitsOf are the bounds on heads at a listening address: those of its default server, as nginx (the head is not parsed
+// before the server is known).
+func limitsOf(s *site.Server) codec.Limits {
+	return codec.Limits{Line: int(s.LargeBufferSize), Field: int(s.LargeBufferSize),
+		Total: int(s.LargeBufferSize) * s.LargeBuffers, Count: maxFields}
+}
+
+// maxFields bounds the fields of one head, as nginx's max_headers.
+const maxFields = 1000

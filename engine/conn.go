@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"net/netip"
+	"syscall"
+
+	"dyups/upstream"
+)
+
+// connKind says who handles a conn's events.
+type connKind uint8
+
+const (
+	kindWake connKind = iota
+	kindListener
+	kindClient
+	kindBackend
+)
+
+// conn is one descriptor on one loop: a client, a backend, a listening socket or the loop's own wake-up. Only its loop
+// touches it. A client that waits for its next request costs this struct (about 300 bytes) and no buffer.
+type conn struct {
+	loop *Loop
+	fd   int   // -1: closed
+	seq  int32 // tells events of this conn from those of an earlier one with the same descriptor
+	kind connKind
+
+	// Readiness as epoll last told, edge-triggered: true until a call says otherwise.
+	canRead, canWrite bool
+	rdHup             bool // the peer will send no more
+	queued            bool // stands in the loop's list of conns to go on with
+
+	// Timer wheel; slot < 0: not linked. deadline 0: none.
+	slot         int32
+	slotTick     int64
+	deadline     int64
+	tprev, tnext *conn
+
+	in    []byte // input read but not used yet, from inPos on; nil when there is none
+	inPos int
+	out   pending // output the socket did not take
+	ex    *exchange
+
+	// Clients.
+	ls       *listener
+	remote   netip.AddrPort
+	serial   uint64
+	requests int   // on this connection, the one under way included
+	partial  bool  // unread input is part of a head: parse again only with more
+	openedNs int64 // loop clock
+	state    clientState
+	lingerNs int64 // when lingering ends at the latest
+	prev     *conn // the loop's list of clients
+	next     *conn
+
+	// Backends.
+	server     *upstream.Server
+	pool       *idlePool
+	connecting bool
+	idle       bool
+	used       int // requests sent on it
+}
+
+// read reads into p. n > 0: bytes; eof: the peer ended; neither: nothing to be had now, or err.
+func (c *conn) read(p []byte) (n int, eof bool, err syscall.Errno) {
+	if !c.canRead {
+		return 0, false, 0
+	}
+	n, err = sysRead(c.fd, p)
+	switch {
+	case err == syscall.EAGAIN:
+		c.canRead = false
+		return 0, false, 0
+	case err != 0:
+		c.canRead = false
+		return 0, false, err
+	case n == 0:
+		c.canRead, c.rdHup = false, true
+		return 0, true, 0
+	case n < len(p) && !c.rdHup:
+		// A short read emptied the socket: what comes later is a new edge. With the end announced there is one more to read.
+		c.canRead = false
+	}
+	return n, false, 0
+}
+
+// write sends p behind what is pending, keeping a copy of what the socket does not take.
+func (c *conn) write(p []byte) syscall.Errno {
+	if c.out.len() > 0 {
+		c.out.add(p)
+		return c.flush()
+	}
+	for c.canWrite && len(p) > 0 {
+		n, err := sysWrite(c.fd, p)
+		if err == syscall.EAGAIN {
+			c.canWrite = false
+			break
+		}
+		if err != 0 {
+			return err
+		}
+		if n < len(p) {
+			c.canWrite = false // a full socket; its edge comes when there is room
+		}
+		p = p[n:]
+	}
+	c.out.add(p)
+	return 0
+}
+
+// flush sends what is pending as far as the socket takes it.
+func (c *conn) flush() syscall.Errno {
+	for c.canWrite && c.out.len() > 0 {
+		b := c.out.first()
+		n, err := sysWrite(c.fd, b)
+		if err == syscall.EAGAIN {
+			c.canWrite = false
+			return 0
+		}
+		if err != 0 {
+			return err
+		}
+		c.out.take(n)
+		if n < len(b) {
+			c.canWrite = false
+		}
+	}
+	return 0
+}
+
+// unread is input that was read but not used.
+func (c *conn) unread() []byte { return c.in[c.inPos:] }
+
+// keep holds a copy of b as unread input. b may be the unread input itself, or its tail.
+func (c *conn) keep(b []byte) {
+	if len(b) == 0 {
+		c.drop()
+		return
+	}
+	if c.in == nil {
+		c.in = c.loop.bytes.get()
+	}
+	c.in = append(c.in[:0], b...)
+	c.inPos = 0
+}
+
+// more appends b to the unread input.
+func (c *conn) more(b []byte) {
+	if c.in == nil {
+		c.in = c.loop.bytes.get()
+	} else if c.inPos > 0 {
+		c.in = append(c.in[:0], c.in[c.inPos:]...)
+	}
+	c.inPos = 0
+	c.in = append(c.in, b...)
+}
+
+// drop forgets unread input and gives its memory back.
+func (c *conn) drop() {
+	if c.in != nil {
+		c.loop.bytes.put(c.in)
+		c.in, c.inPos = nil, 0
+	}
+}
+
+// skip drops n bytes of unread input.
+func (c *conn) skip(n int) {
+	if c.inPos += n; c.inPos >= len(c.in) {
+		c.drop()
+	}
+}
+
+// setTimeout arms the conn's one timer, ns from now; 0 clears it.
+func (c *conn) setTimeout(ns int64) {
+	if ns == 0 {
+		c.loop.wheel.clear(c)
+		return
+	}
+	c.loop.wheel.set(c, c.loop.nowNs+ns)
+}
+
+// close closes the descriptor and gives back all that the conn holds. Events still on their way are told by seq.
+func (c *conn) close() {
+	if c.fd < 0 {
+		return
+	}
+	l := c.loop
+	l.conns[c.fd] = nil
+	sysClose(c.fd)
+	c.fd = -1
+	l.open--
+	l.wheel.unlink(c)
+	c.deadline = 0
+	c.drop()
+	c.out.drop()
+	if c.kind == kindClient {
+		l.clients.remove(c)
+		c.ls.inst.unref()
+		l.release()
+	}
+}
+
+// connList is a list of conns linked through prev and next. Only the loop touches it.
+type connList struct {
+	head *conn
+	n    int
+}
+
+func (s *connList) add(c *conn) {
+	c.prev, c.next = nil, s.head
+	if s.head != nil {
+		s.head.prev = c
+	}
+	s.head = c
+	s.n++
+}
+
+func (s *connList) remove(c *conn) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		s.head = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	s.n--
+}

@@ -1,0 +1,32 @@
+// Package engine proxies HTTP/1.1 on its own event loops: one goroutine locked to one thread for each core, netpoll's
+// epoll calls underneath, nothing shared between loops but the table of upstreams.
+//
+// # Contract
+//
+//   - A Loop owns one epoll descriptor and every conn, timer, buffer and idle pool made on it. Only its goroutine touches
+//     them. Everybody else speaks to it by post. A loop never blocks: no channel, no lock, no disk, no name look-up. What may
+//     block runs on an ants worker and posts its outcome.
+//   - An exchange is one request and its answer: a phase (see exchange.go for the diagram), a client, a backend, the table of
+//     upstreams it was born with, the servers tried. The table is loaded once, in proxy, and kept to the last retry.
+//   - Descriptors are registered once, edge-triggered, for both directions. A short read has emptied the socket, a short write
+//     has filled it; so a proxied request costs four system calls (read, write, read, write) besides epoll_wait.
+//   - Memory: a conn owns buffers only while it has half a head or output that the socket refused. Every read goes into the
+//     loop's one buffer, every head is written in the loop's other one; response bodies are never copied: the head, and the
+//     frame of a chunk, are put in front of the bytes where they were read.
+//   - Heads are written anew from what was understood, never passed on as they came.
+//   - Backpressure: when more than highMark bytes wait for one side, the other side is not read. Response bodies are never
+//     spooled to disk (nginx's proxy_temp_path is accepted and unused): a slow client slows its backend.
+//   - Request bodies beyond client_body_buffer_size go to a file, written and read by workers, unless
+//     proxy_request_buffering is off: then they stream.
+//
+// # Differences from nginx, on purpose
+//
+//   - The bound of keepalive is for each server and loop, not for each upstream: with many servers in an upstream the
+//     default of 32 would keep less than one connection to each.
+//   - An idempotent request that fails on a reused connection before any byte of an answer goes to the same server again, on
+//     a fresh connection, and counts as one try. Before a POST, LOCK or PATCH goes out on a reused connection, one more look
+//     (MSG_PEEK) tells whether the server has closed it.
+//   - Access log records are gathered and written off the loop, before a connection that is to be closed is closed.
+//   - A port that another process holds is an error at start even if both would share it by SO_REUSEPORT.
+//   - Trailers of chunked bodies are checked and dropped (RFC 9110 section 6.5.1 allows it).
+package engine

@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dyups/codec/conf"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// deadline bounds every wait of a test.
+const deadline = 20 * time.Second
+
+// rig is an engine on free ports with what a test needs around it.
+type rig struct {
+	t     testing.TB
+	e     *Engine
+	store *upstream.Store
+	mu    sync.Mutex
+	lines []string // error log
+}
+
+// newRig starts an engine on the inside of an http block. Addresses to listen on are 127.0.0.1:0, in order r.addr(0), ...
+func newRig(t testing.TB, loops int, http string) *rig {
+	t.Helper()
+	r := &rig{t: t, store: upstream.NewStore()}
+	e, err := New(Config{Loops: loops, Connections: 20000, Store: r.store, LogLevel: Debug, Version: "test",
+		Log: func(level Level, conn uint64, msg string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.lines = append(r.lines, msg)
+		},
+		Resolve: func(ctx context.Context, _ *site.Resolver, host string) ([]netip.Addr, error) {
+			if host == "local.test" {
+				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			}
+			return nil, fmt.Errorf("%s could not be resolved (3: Host not found)", host)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.e = e
+	r.load(http)
+	t.Cleanup(e.Close)
+	return r
+}
+
+// load installs a site, as start and reload do.
+func (r *rig) load(http string) {
+	r.t.Helper()
+	ds, err := conf.Parse("test.conf", []byte("access_log off;\n"+http))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s, err := site.New(ds, &site.Env{Prefix: r.t.TempDir() + "/", ConfDir: r.t.TempDir(), Warn: func(conf.Pos, string) {}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var all []upstream.Change
+	for _, d := range s.Upstreams {
+		all = append(all, r.spec(d.Args[0].Text, d.Block))
+	}
+	p, err := r.e.Prepare(s)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.store.Replace(all); err != nil {
+		r.t.Fatal(err)
+	}
+	r.e.Install(p, nil)
+}
+
+func (r *rig) spec(name string, ds []*conf.Directive) upstream.Change {
+	r.t.Helper()
+	spec, err := upstream.ParseBlock(name, ds, &upstream.Options{
+		Compile: func(text string) (any, error) { return site.Compile(text) }})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return upstream.Change{Name: name, Spec: spec}
+}
+
+// update replaces an upstream, as a POST does.
+func (r *rig) update(name, body string) {
+	r.t.Helper()
+	ds, err := conf.Parse("", []byte(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, err := range r.store.Apply([]upstream.Change{r.spec(name, ds)}) {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func (r *rig) addr(i int) string {
+	_, a, _ := strings.Cut(r.e.Addrs()[i], " ")
+	return a
+}
+
+func (r *rig) logged(text string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lines {
+		if strings.Contains(l, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait polls until ok, or fails the test.
+func wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// client is one raw connection to the engine.
+type client struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+}
+
+func (r *rig) dial(i int) *client {
+	r.t.Helper()
+	c, err := net.Dial("tcp", r.addr(i))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = c.SetDeadline(time.Now().Add(deadline))
+	r.t.Cleanup(func() { _ = c.Close() })
+	return &client{r.t, c, bufio.NewReader(c)}
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// read reads one response with its body.
+func (c *client) read(method string) (*http.Response, string) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// all reads until the end of the connection.
+func (c *client) all() string {
+	c.t.Helper()
+	b, err := io.ReadAll(c.r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// get sends a request over a connection of its own and returns status and body.
+func (r *rig) get(head string) (int, string) {
+	r.t.Helper()
+	c := r.dial(0)
+	c.send(head)
+	resp, body := c.read(strings.Fields(head)[0])
+	_ = c.Close()
+	return resp.StatusCode, body
+}
+
+// origin is a backend that runs serve for every connection.
+func origin(t testing.TB, serve func(c net.Conn, r *bufio.Reader)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	t.Cleanup(func() {
+		_ = ln.Close()
+		mu.Lock()
+		for c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[c] = true
+			mu.Unlock()
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(deadline))
+				serve(c, bufio.NewReader(c))
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// httpOrigin is a backend that answers each request of a connection through answer, which writes raw bytes; false ends
+// the connection.
+func httpOrigin(t testing.TB, answer func(w net.Conn, req *http.Request, body string) bool) string {
+	t.Helper()
+	return origin(t, func(c net.Conn, r *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			body, err := io.ReadAll(req.Body)
+			if err != nil || !answer(c, req, string(body)) {
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,294 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"dyups/codec"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// installed is a site with what the engine holds for it. Conns keep the one they were accepted under.
+type installed struct {
+	site      *site.Site
+	listeners map[string]*listener
+	logs      map[string]*logFile
+	implicit  map[string]*upstream.Upstream // proxy_pass to names that were resolved at load, by "name:port"
+	refs      atomic.Int64                  // connections, and 1 while in force
+	gone      func()
+}
+
+func (s *installed) unref() {
+	if s.refs.Add(-1) == 0 && s.gone != nil {
+		s.gone()
+	}
+}
+
+// listener is one listening address as a site sees it.
+type listener struct {
+	inst   *installed
+	group  *site.Listen
+	limits codec.Limits
+}
+
+// socket is one bound address: a descriptor for each loop.
+type socket struct {
+	network, addr string
+	fds           []int
+	bound         string // the address with its real port
+}
+
+func (s *socket) unlink() {
+	if s.network == "unix" {
+		_ = os.Remove(s.addr)
+	}
+}
+
+func (s *socket) close() {
+	for _, fd := range s.fds {
+		sysClose(fd)
+	}
+	s.unlink()
+}
+
+// Prepared is a site whose sockets are bound and whose logs are open, but which serves nothing yet.
+type Prepared struct {
+	e     *Engine
+	inst  *installed
+	fresh map[string]*socket
+	logs  []*logFile // opened for it
+}
+
+func listenKey(l *site.Listen) string { return l.Network + " " + l.Addr }
+
+// backlogDefault is nginx's NGX_LISTEN_BACKLOG.
+const backlogDefault = 511
+
+// Prepare binds the listening sockets that the site needs and the engine does not have yet, and opens its access logs.
+// On error everything it opened is closed again.
+func (e *Engine) Prepare(s *site.Site) (*Prepared, error) {
+	p := &Prepared{e: e, fresh: map[string]*socket{}, inst: &installed{site: s, listeners: map[string]*listener{},
+		logs: map[string]*logFile{}, implicit: map[string]*upstream.Upstream{}}}
+	p.inst.refs.Store(1)
+	if err := p.open(s); err != nil {
+		p.Discard()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Prepared) open(s *site.Site) error {
+	for _, path := range s.Logs {
+		if p.e.current != nil && p.e.current.logs[path] != nil {
+			p.inst.logs[path] = p.e.current.logs[path]
+			continue
+		}
+		f, err := openLog(path)
+		if err != nil {
+			return err
+		}
+		p.inst.logs[path] = f
+		p.logs = append(p.logs, f)
+	}
+	for _, l := range s.Listens {
+		key := listenKey(l)
+		p.inst.listeners[key] = &listener{inst: p.inst, group: l, limits: limitsOf(l.Default)}
+		if p.e.sockets[key] != nil {
+			continue
+		}
+		sock, err := p.bind(l)
+		if err != nil {
+			return err
+		}
+		p.fresh[key] = sock
+	}
+	for _, l := range s.Locations {
+		if l.Content == site.Interface {
+			if p.e.cfg.Interface == nil {
+				return errors.New("cannot serve dyups_interface: no handler")
+			}
+			l.Handler = p.e.cfg.Interface(l)
+		}
+	}
+	return nil
+}
+
+// bind opens a socket for each loop.
+func (p *Prepared) bind(l *site.Listen) (*socket, error) {
+	backlog := l.Backlog
+	if backlog == 0 {
+		backlog = backlogDefault
+	}
+	s := &socket{network: l.Network, addr: l.Addr, bound: l.Addr}
+	addr := l.Addr
+	for i := range p.e.loops {
+		if i > 0 && l.Network == "unix" {
+			fd, err := syscall.Dup(s.fds[0])
+			if err != nil {
+				s.close()
+				return nil, fmt.Errorf("cannot share the listening socket %q: %w", l.Addr, err)
+			}
+			syscall.CloseOnExec(fd)
+			s.fds = append(s.fds, fd)
+			continue
+		}
+		fd, err := listenSocket(l.Network, addr, backlog, i == 0 && !p.e.holdsPort(p, l))
+		if err != nil {
+			for _, fd := range s.fds {
+				sysClose(fd)
+			}
+			return nil, err
+		}
+		s.fds = append(s.fds, fd)
+		if i == 0 && l.Network != "unix" {
+			addr = localAddr(fd).String() // with port 0 the others take the same one
+			s.bound = addr
+		}
+	}
+	return s, nil
+}
+
+// holdsPort reports whether one of our own sockets already has the port, on another address.
+func (e *Engine) holdsPort(p *Prepared, l *site.Listen) bool {
+	want, err := netip.ParseAddrPort(l.Addr)
+	if err != nil || want.Port() == 0 {
+		return false
+	}
+	for _, set := range []map[string]*socket{e.sockets, p.fresh} {
+		for _, s := range set {
+			if ap, err := netip.ParseAddrPort(s.bound); err == nil && ap.Port() == want.Port() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Discard closes what Prepare opened.
+func (p *Prepared) Discard() {
+	for _, s := range p.fresh {
+		s.close()
+	}
+	for _, f := range p.logs {
+		_ = f.f.Close()
+	}
+	p.fresh, p.logs = nil, nil
+}
+
+// Implicit sets the addresses of a proxy_pass to a host name that is no upstream, resolved at load.
+func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
+	servers := make([]*upstream.Server, len(addrs))
+	for i, a := range addrs {
+		servers[i] = newServer(netip.AddrPortFrom(a, port), "")
+	}
+	key := fmt.Sprintf("%s:%d", host, port)
+	p.inst.implicit[key] = upstream.Single(key, servers...)
+}
+
+// Install makes p the site in force: new connections and requests see it, sockets that are no longer named are closed,
+// idle client connections of the old site are closed. The first Install starts the loops. gone, if not nil, is called
+// once the last connection of this site has ended after another took its place; on a loop, so it must not block.
+func (e *Engine) Install(p *Prepared, gone func()) {
+	old := e.current
+	p.inst.gone = gone
+	e.current = p.inst
+	for key, s := range p.fresh {
+		e.sockets[key] = s
+	}
+	removed := map[string]bool{}
+	for key, s := range e.sockets {
+		if p.inst.listeners[key] == nil {
+			removed[key] = true
+			s.unlink()
+			delete(e.sockets, key)
+		}
+	}
+	e.each(func(l *Loop) { l.install(p) })
+	if !e.started {
+		e.started = true
+		for _, l := range e.loops {
+			go l.run()
+		}
+	}
+	if old != nil {
+		old.closeLogs(p.inst)
+		old.unref()
+	}
+}
+
+// closeLogs closes the files that the next site does not share, once the last conn is gone: so late that records of
+// requests in flight still find them.
+func (s *installed) closeLogs(next *installed) {
+	gone := s.gone
+	s.gone = func() {
+		for path, f := range s.logs {
+			if next.logs[path] != f {
+				go func() {
+					time.Sleep(2 * logDelay) // the last records are on their way to the writer
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					_ = f.f.Close()
+				}()
+			}
+		}
+		if gone != nil {
+			gone()
+		}
+	}
+}
+
+// install runs on the loop.
+func (l *Loop) install(p *Prepared) {
+	l.site = p.inst
+	kept := l.listeners[:0]
+	for _, lc := range l.listeners {
+		if next := p.inst.listeners[listenKey(lc.ls.group)]; next != nil {
+			lc.ls = next
+			kept = append(kept, lc)
+			continue
+		}
+		lc.close()
+	}
+	l.listeners = kept
+	for key, s := range p.fresh {
+		lc := &conn{loop: l, fd: s.fds[l.id], kind: kindListener, slot: -1, ls: p.inst.listeners[key]}
+		if err := l.register(lc, evIn); err != nil {
+			l.eng.log(Crit, 0, err.Error())
+			continue
+		}
+		l.listeners = append(l.listeners, lc)
+	}
+	if l.nextSweep == 0 || l.eng.started {
+		l.nextSweep = l.nowNs
+	}
+	l.closeIdle(p.inst)
+}
+
+// closeIdle closes clients that wait for a request, but for those of site but.
+func (l *Loop) closeIdle(but *installed) {
+	for c := l.clients.head; c != nil; {
+		next := c.next
+		if c.ls.inst != but && c.state == awaitHead && !c.partial && c.requests > 0 && !c.canRead {
+			c.close()
+		} else if c.ls.inst != but && c.state == awaitHead && !c.partial && c.requests == 0 && but == nil && !c.canRead {
+			c.close()
+		}
+		c = next
+	}
+}
+
+// Addrs lists the bound addresses ("tcp 127.0.0.1:8080"), with the real port where the configuration said 0.
+func (e *Engine) Addrs() []string {
+	var out []string
+	for _, l := range e.current.site.Listens {
+		s := e.sockets[listenKey(l)]
+		out = append(out, s.network+" "+s.bound)
+	}
+	return out
+}

@@ -1,0 +1,324 @@
+package engine
+
+import (
+	"syscall"
+
+	"dyups/codec"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// answerHead parses a response head at rbuf[off:end]. done false: more input is needed (what there is was kept).
+// Otherwise on tells run whether to go on.
+func (ex *exchange) answerHead(off, end int) (on, done bool) {
+	l, p := ex.l, ex.r.Loc.Proxy
+	for {
+		data := l.rbuf[off:end]
+		lim := codec.Limits{Total: int(p.BufferSize), Count: maxFields}
+		n, err := codec.ParseResponse(data, &ex.resp, &lim)
+		if err == codec.NeedMore {
+			ex.b.keep(data)
+			return false, false
+		}
+		if err != nil {
+			l.eng.logRequest(Err, ex, "upstream sent invalid header: "+err.Error())
+			return ex.next(site.NextInvalidHeader, 502, upstream.Failed), true
+		}
+		off += n
+		switch s := ex.resp.Status; {
+		case s == 101:
+			return ex.switchProtocols(off, end), true
+		case s < 200: // an interim answer is the hop's own affair
+			if off == end {
+				return false, false
+			}
+			continue
+		}
+		ex.respBuf = append(ex.respBuf[:0], ex.resp.Buf...)
+		ex.resp.Buf = ex.respBuf
+		return ex.gotHead(off, end), true
+	}
+}
+
+// statusReason is the proxy_next_upstream bit of a response status.
+func statusReason(status int) site.Next {
+	switch status {
+	case 500:
+		return site.Next500
+	case 502:
+		return site.Next502
+	case 503:
+		return site.Next503
+	case 504:
+		return site.Next504
+	case 403:
+		return site.Next403
+	case 404:
+		return site.Next404
+	case 429:
+		return site.Next429
+	}
+	return 0
+}
+
+// gotHead decides about a complete response head: another server, an error page, or on to the client.
+func (ex *exchange) gotHead(off, end int) bool {
+	l, p, t := ex.l, ex.r.Loc.Proxy, ex.try()
+	t.HeaderNs = l.nowNs - ex.tryNs
+	t.Status = ex.resp.Status
+	ex.r.Response = &ex.resp
+	if reason := statusReason(ex.resp.Status); reason != 0 && p.Next&reason != 0 && ex.left > 1 && !ex.begunBody() && !ex.late() {
+		full := reason
+		if !idempotent(ex.r.Method) {
+			full |= site.NextNonIdempotent
+		}
+		if p.Next&full == full {
+			o := upstream.Failed
+			if reason&(site.Next403|site.Next404) != 0 {
+				o = upstream.Neither
+			}
+			return ex.next(reason, ex.resp.Status, o)
+		}
+	}
+	if p.InterceptErrors && ex.resp.Status >= 300 && ex.r.HasErrorPage(ex.resp.Status) {
+		status := ex.resp.Status
+		t.ResponseNs = l.nowNs - ex.tryNs
+		ex.dropBackend()
+		ex.leave(upstream.OK)
+		return ex.fail(status)
+	}
+	ex.kind, ex.remain = ex.resp.BodyKind(ex.r.Method)
+	ex.dec = codec.Chunked{}
+	ex.answerFrom()
+	if ex.kind == codec.BodyNone {
+		return ex.answered(off, off, off < end)
+	}
+	ex.phase = phRelay
+	return ex.passOn(off, end, false)
+}
+
+// answerFrom writes the client's head for the backend's answer into the loop's head buffer; emit sends it.
+func (ex *exchange) answerFrom() {
+	l, h, p := ex.l, &ex.resp, ex.r.Loc.Proxy
+	status, reason := h.Status, h.Reason.In(h.Buf)
+	if s := ex.r.FinalStatus(status); s != status {
+		status, reason = s, nil // error_page has fixed it
+	}
+	dst := ex.statusLine(l.wbuf[:0], status, reason)
+	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch f.ID {
+		case codec.Connection, codec.KeepAlive, codec.ProxyConnection, codec.TE, codec.TransferEncoding, codec.Upgrade,
+			codec.ContentLength, codec.Trailer:
+			continue
+		}
+		name := f.Name.In(h.Buf)
+		if p.Hide.Has(name) || h.ConnTokens && h.ConnectionLists(name) {
+			continue
+		}
+		value := f.Value.In(h.Buf)
+		if f.ID == codec.Location {
+			dst = append(dst, name...)
+			dst = append(dst, ':', ' ')
+			dst = p.RewriteLocation(dst, &ex.r, value)
+			dst = append(dst, '\r', '\n')
+			continue
+		}
+		dst = appendField(dst, name, value)
+	}
+	length := int64(-1)
+	switch {
+	case ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && h.Status != 204:
+		length = h.ContentLength
+	}
+	ex.chunked = false
+	if ex.kind == codec.BodyChunked || ex.kind == codec.BodyUntilClose {
+		if ex.head.Minor == 1 && ex.loc().ChunkedEncoding {
+			ex.chunked = true
+		} else {
+			ex.keepConn = false
+		}
+	}
+	l.wbuf = ex.endHead(dst, length)
+}
+
+// passOn sends rbuf[off:end], raw response bytes, to the client: decoded, cut at the body's end, in the client's framing.
+func (ex *exchange) passOn(off, end int, eof bool) bool {
+	over := false
+	switch ex.kind {
+	case codec.BodyLength:
+		if n := int64(end - off); n >= ex.remain {
+			ex.extra = n > ex.remain
+			end = off + int(ex.remain)
+			over = true
+		}
+		ex.remain -= int64(end - off)
+	case codec.BodyChunked:
+		var err *codec.Error
+		if off, end, over, err = ex.dechunk(off, end); err != nil {
+			ex.l.eng.logRequest(Err, ex, "upstream sent invalid chunked response: "+err.Error())
+			if err := ex.emit(off, end, false); err != 0 {
+				return ex.clientFailed(err)
+			}
+			return ex.truncate()
+		}
+	default:
+		over = eof
+	}
+	if over {
+		return ex.answered(off, end, ex.extra)
+	}
+	if end > off || len(ex.l.wbuf) > 0 {
+		if err := ex.emit(off, end, false); err != 0 {
+			return ex.clientFailed(err)
+		}
+	}
+	return true
+}
+
+// dechunk decodes rbuf[off:end] in place and returns where the data stands: usually one piece that is not moved.
+func (ex *exchange) dechunk(off, end int) (from, to int, over bool, err *codec.Error) {
+	b := ex.l.rbuf
+	from, to = off, off
+	first := true
+	for off < end && !over {
+		n, data, done, e := ex.dec.Next(b[off:end])
+		if len(data) > 0 {
+			at := offsetIn(b, data)
+			if first {
+				from, to, first = at, at, false
+			}
+			if at != to {
+				copy(b[to:], data)
+			}
+			to += len(data)
+		}
+		if e != nil {
+			return from, to, false, e
+		}
+		off += n
+		over = done
+		if n == 0 && !done {
+			break
+		}
+	}
+	ex.extra = over && off < end
+	return from, to, over, nil
+}
+
+// emit sends body bytes rbuf[off:end] to the client, the head that waits in the loop's head buffer in front of them, and
+// the chunked framing around them. Everything is put together in place: the body is not copied.
+func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
+	l, b := ex.l, ex.l.rbuf
+	n := end - off
+	ex.r.BodyBytesSent += int64(n)
+	ex.try().ResponseSize += int64(n)
+	if ex.chunked {
+		if n > 0 {
+			var hex [chunkMax]byte
+			size := codec.AppendChunkHeader(hex[:0], n)
+			off -= len(size)
+			copy(b[off:], size)
+			end += copy(b[end:], "\r\n")
+		}
+		if last {
+			end += copy(b[end:], "0\r\n\r\n")
+		}
+	}
+	head := l.wbuf
+	l.wbuf = head[:0]
+	ex.r.BytesSent += int64(len(head) + end - off)
+	if len(head) > off {
+		if err := ex.c.write(head); err != 0 {
+			return err
+		}
+	} else if len(head) > 0 {
+		off -= len(head)
+		copy(b[off:], head)
+	}
+	if off == end {
+		return 0
+	}
+	return ex.c.write(b[off:end])
+}
+
+// answered sends the last piece and parts from the backend.
+func (ex *exchange) answered(off, end int, extra bool) bool {
+	err := ex.emit(off, end, true)
+	l, b, t := ex.l, ex.b, ex.try()
+	t.ResponseNs = l.nowNs - ex.tryNs
+	ex.b = nil
+	b.ex = nil
+	if ex.sent && !extra && !ex.broken && ex.resp.KeepAlive && ex.kind != codec.BodyUntilClose && !b.canRead && !b.rdHup &&
+		b.out.len() == 0 && !ex.r.Loc.Proxy.HTTP10 {
+		l.keepIdle(b, ex.up)
+	} else {
+		b.close()
+	}
+	if !ex.sent {
+		ex.keepConn = false // the rest of the request body has no taker
+	}
+	ex.leave(upstream.OK)
+	if err != 0 {
+		return ex.clientFailed(err)
+	}
+	return ex.to(phFlush)
+}
+
+// truncate ends an answer that cannot be completed: the client sees the connection closed before the end.
+func (ex *exchange) truncate() bool {
+	ex.try().ResponseNs = ex.l.nowNs - ex.tryNs
+	ex.dropBackend()
+	ex.leave(upstream.OK)
+	ex.keepConn = false
+	return ex.to(phFlush)
+}
+
+// relay passes the response body on until the backend has no more, the client is behind, or others should have a turn.
+func (ex *exchange) relay() bool {
+	l, b, c := ex.l, ex.b, ex.c
+	if err := c.flush(); err != 0 {
+		return ex.clientFailed(err)
+	}
+	if !ex.sent {
+		if status, ok := ex.pump(); !ok || status != 0 {
+			ex.sent, ex.broken = true, true // the backend answers without wanting the rest; its conn is not kept
+			ex.keepConn = false
+		}
+	}
+	for moved := 0; ex.phase == phRelay; {
+		if c.out.len() >= highMark {
+			b.setTimeout(0) // it is the client that is slow
+			c.setTimeout(int64(ex.r.Loc.SendTimeout))
+			return false
+		}
+		if moved >= turnMax {
+			l.goOn(b)
+			return false
+		}
+		n, eof, err := b.read(l.rbuf[headRoom : headRoom+readRoom])
+		switch {
+		case n > 0:
+			moved += n
+			ex.try().BytesReceived += int64(n)
+			if ex.passOn(headRoom, headRoom+n, false); ex.phase != phRelay {
+				return true
+			}
+		case eof && ex.kind == codec.BodyUntilClose:
+			return ex.answered(headRoom, headRoom, false)
+		case eof || err != 0:
+			l.eng.logRequest(Err, ex, "upstream prematurely closed connection while reading upstream")
+			return ex.truncate()
+		default:
+			b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
+			if c.out.len() > 0 {
+				c.setTimeout(int64(ex.r.Loc.SendTimeout))
+			} else if ex.body.done {
+				c.setTimeout(0)
+			}
+			return false
+		}
+	}
+	return true
+}

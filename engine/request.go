@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"strconv"
+	"syscall"
+
+	"dyups/codec"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// appendRequest writes the head for the backend: never the client's bytes as they came, but what was understood of them.
+// Order as nginx: configured fields, framing, then the client's other fields.
+func (ex *exchange) appendRequest(dst []byte) []byte {
+	h, p := &ex.head, ex.r.Loc.Proxy
+	if p.Method != nil {
+		dst = p.Method.Append(dst, &ex.r)
+	} else {
+		dst = append(dst, ex.r.MethodName()...)
+	}
+	dst = append(dst, ' ')
+	dst = append(dst, ex.target.URI...)
+	if p.HTTP10 {
+		dst = append(dst, " HTTP/1.0\r\n"...)
+	} else {
+		dst = append(dst, " HTTP/1.1\r\n"...)
+	}
+	for i := range p.SetHeaders {
+		s := &p.SetHeaders[i]
+		at := len(dst)
+		dst = append(dst, s.Name...)
+		dst = append(dst, ": "...)
+		from := len(dst)
+		if dst = s.Value.Append(dst, &ex.r); len(dst) == from {
+			dst = dst[:at] // an empty value drops the field
+			continue
+		}
+		dst = append(dst, '\r', '\n')
+	}
+	if p.HTTP10 && !p.Overrides.Has(connectionName) {
+		dst = append(dst, "Connection: close\r\n"...)
+	}
+	dst = ex.appendRequestFraming(dst)
+	if p.PassHeaders {
+		dst = ex.appendClientFields(dst, h, p)
+	}
+	return append(dst, '\r', '\n')
+}
+
+var connectionName = []byte("Connection")
+
+// appendRequestFraming writes how long the body is: known once it was read whole, chunked while it streams.
+func (ex *exchange) appendRequestFraming(dst []byte) []byte {
+	h, b := &ex.head, &ex.body
+	switch {
+	case !ex.sendsBody() || !present(h):
+		return dst
+	case b.done && h.Chunked:
+		dst = append(dst, "Content-Length: "...)
+		dst = codec.AppendUint(dst, uint64(b.size))
+	case h.Chunked:
+		dst = append(dst, "Transfer-Encoding: chunked"...)
+	default:
+		dst = append(dst, "Content-Length: "...)
+		dst = codec.AppendUint(dst, uint64(h.ContentLength))
+	}
+	return append(dst, '\r', '\n')
+}
+
+// sendsBody reports whether the request's body goes to the backend: an error_page that turned the request into a GET
+// leaves it behind.
+func (ex *exchange) sendsBody() bool {
+	return ex.r.Loc.Proxy.PassBody && ex.r.Method == ex.head.MethodID
+}
+
+func (ex *exchange) appendClientFields(dst []byte, h *codec.RequestHead, p *site.ProxyConf) []byte {
+	srv := ex.r.Server
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch f.ID {
+		case codec.Host, codec.Connection, codec.ContentLength, codec.TransferEncoding, codec.KeepAlive,
+			codec.ProxyConnection, codec.TE, codec.Trailer, codec.Upgrade, codec.Expect, codec.HTTP2Settings:
+			continue
+		}
+		if f.Odd && srv.IgnoreInvalid || f.Underscore && !srv.Underscores {
+			continue
+		}
+		name := f.Name.In(h.Buf)
+		if p.Overrides.Has(name) || h.ConnTokens && h.ConnectionLists(name) {
+			continue
+		}
+		dst = appendField(dst, name, f.Value.In(h.Buf))
+	}
+	return dst
+}
+
+func appendField(dst, name, value []byte) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, ':', ' ')
+	dst = append(dst, value...)
+	return append(dst, '\r', '\n')
+}
+
+// sendHead writes the request head, with the body behind it when that is small and at hand: one system call.
+func (ex *exchange) sendHead() bool {
+	l := ex.l
+	head := ex.appendRequest(l.wbuf[:0])
+	l.wbuf = head[:0]
+	b := &ex.body
+	if ex.sendsBody() && b.file == nil && len(b.mem) > 0 && b.done && len(head)+len(b.mem) <= cap(head) {
+		head = append(head, b.mem...)
+		b.memSent = len(b.mem)
+	}
+	ex.begun = true
+	ex.try().BytesSent += int64(len(head))
+	return ex.toBackend(head)
+}
+
+// toBackend writes to the backend; false: the try is lost (ex.lost was called).
+func (ex *exchange) toBackend(p []byte) bool {
+	if err := ex.b.write(p); err != 0 {
+		ex.failure = err
+		return false
+	}
+	return true
+}
+
+// pump sends what is left of the request. It returns false when the backend's socket failed.
+func (ex *exchange) pump() (status int, ok bool) {
+	b := &ex.body
+	if !ex.begun && !ex.sendHead() {
+		return 0, false
+	}
+	if err := ex.b.flush(); err != 0 {
+		ex.failure = err
+		return 0, false
+	}
+	if !ex.sendsBody() {
+		ex.sent = ex.b.out.len() == 0
+		return 0, true
+	}
+	for ex.b.out.len() == 0 && !ex.sent {
+		switch {
+		case b.file != nil && b.atOff < b.size:
+			if len(b.chunk) == 0 {
+				ex.loadFile()
+				return 0, true
+			}
+			if !ex.toBackend(b.chunk) {
+				return 0, false
+			}
+			b.atOff += int64(len(b.chunk))
+			ex.try().BytesSent += int64(len(b.chunk))
+			b.chunk = b.chunk[:0]
+		case b.file == nil && b.memSent < len(b.mem):
+			data := b.mem[b.memSent:]
+			b.memSent = len(b.mem)
+			ex.try().BytesSent += int64(len(data))
+			if !ex.toBackend(data) {
+				return 0, false
+			}
+		case b.done:
+			ex.sent = true
+		default:
+			if more, status, ok := ex.streamBody(); !more {
+				return status, ok
+			}
+		}
+	}
+	return 0, true
+}
+
+// streamBody passes body data on as it comes (proxy_request_buffering off). more: the backend took it, go on.
+func (ex *exchange) streamBody() (more bool, status int, ok bool) {
+	b := &ex.body
+	b.mem = b.mem[:0]
+	status = ex.pull(streamData)
+	if status != 0 {
+		return false, status, true
+	}
+	if b.done && ex.head.Chunked {
+		b.mem = append(b.mem, "0\r\n\r\n"...)
+	}
+	if len(b.mem) == 0 && !b.done {
+		ex.c.setTimeout(int64(ex.loc().ClientBodyTimeout))
+		return false, 0, true
+	}
+	ex.c.setTimeout(0)
+	data := b.mem
+	b.mem = b.mem[:0]
+	b.memSent = 0
+	ex.try().BytesSent += int64(len(data))
+	if !ex.toBackend(data) {
+		return false, 0, false
+	}
+	return true, 0, true
+}
+
+// streamData holds one round of body data in the framing of the backend, at most a read's worth.
+func streamData(ex *exchange, data []byte) bool {
+	b := &ex.body
+	if ex.head.Chunked {
+		b.mem = codec.AppendChunkHeader(b.mem, len(data))
+		b.mem = append(b.mem, data...)
+		b.mem = append(b.mem, '\r', '\n')
+	} else {
+		b.mem = append(b.mem, data...)
+	}
+	return len(b.mem) < readRoom
+}
+
+// await sends the request and waits for the head of the answer.
+func (ex *exchange) await() bool {
+	l, b := ex.l, ex.b
+	if !ex.sent {
+		status, ok := ex.pump()
+		switch {
+		case !ok && b.canRead:
+			ex.sent, ex.broken = true, true // perhaps it answered before it closed
+		case !ok:
+			return ex.lost("writev() failed (" + ex.failure.Error() + ") while sending request to upstream")
+		case status < 0:
+			ex.r.Status = 499
+			l.eng.logRequest(Info, ex, "client prematurely closed connection while sending request to upstream")
+			ex.cut = true
+			return ex.to(phDone)
+		case status > 0:
+			return ex.failUpstream(status)
+		case ex.sent:
+			b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
+		case b.out.len() > 0:
+			b.setTimeout(int64(ex.r.Loc.Proxy.SendTimeout))
+		default:
+			b.setTimeout(0) // the client's turn
+		}
+	}
+	for b.canRead {
+		kept := b.unread()
+		region := l.rbuf[headRoom : headRoom+readRoom]
+		n := copy(region, kept)
+		m, eof, err := b.read(region[n:])
+		if m == 0 {
+			if eof || err != 0 {
+				return ex.noAnswer(len(kept) > 0, err)
+			}
+			return false
+		}
+		b.drop()
+		ex.try().BytesReceived += int64(m)
+		if on, done := ex.answerHead(headRoom, headRoom+n+m); done {
+			return on
+		}
+	}
+	return false
+}
+
+// noAnswer is the end of a backend conn before a whole response head.
+func (ex *exchange) noAnswer(some bool, errno syscall.Errno) bool {
+	why := "upstream prematurely closed connection while reading response header from upstream"
+	if errno != 0 {
+		why = "recv() failed (" + strconv.Itoa(int(errno)) + ": " + errno.Error() + ") while reading response header from upstream"
+	}
+	if some {
+		ex.l.eng.logRequest(Err, ex, why)
+		return ex.next(site.NextError, 502, upstream.Failed)
+	}
+	return ex.lost(why)
+}

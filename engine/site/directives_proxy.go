@@ -1,0 +1,256 @@
+package site
+
+import (
+	"strings"
+	"time"
+
+	"dyups/codec"
+	"dyups/codec/conf"
+)
+
+// proxyDraft is the proxy_* settings of a level; a location that has proxy_pass makes a ProxyConf of them.
+type proxyDraft struct {
+	conf      ProxyConf
+	set       []namedValue
+	hide      []string
+	pass      *conf.Directive // proxy_pass of this level
+	passHead  []string
+	redirects []redirectDraft
+	redirOff  bool
+	bufferSet bool // proxy_buffers or proxy_buffer_size was said
+	busySet   bool
+}
+
+type namedValue struct {
+	name  string
+	value *Value
+}
+
+// pageSize is the unit of nginx's default buffers.
+const pageSize = 4 << 10
+
+func defaultProxy() proxyDraft {
+	return proxyDraft{conf: ProxyConf{
+		ConnectTimeout:   60 * time.Second,
+		SendTimeout:      60 * time.Second,
+		ReadTimeout:      60 * time.Second,
+		Next:             NextError | NextTimeout,
+		Buffering:        true,
+		RequestBuffering: true,
+		BufferSize:       pageSize,
+		BuffersTotal:     8 * pageSize,
+		PassHeaders:      true,
+		PassBody:         true,
+		MaxTempFileSize:  1 << 30,
+		BusyBuffersSize:  2 * pageSize,
+	}}
+}
+
+// hiddenByDefault are the response fields that nginx does not pass on.
+var hiddenByDefault = []string{"Date", "Server", "X-Pad", "X-Accel-Expires", "X-Accel-Redirect", "X-Accel-Limit-Rate",
+	"X-Accel-Buffering", "X-Accel-Charset"}
+
+// nextWords are the arguments of proxy_next_upstream.
+var nextWords = map[string]Next{
+	"error": NextError, "timeout": NextTimeout, "invalid_header": NextInvalidHeader, "http_500": Next500, "http_502": Next502,
+	"http_503": Next503, "http_504": Next504, "http_403": Next403, "http_404": Next404, "http_429": Next429,
+	"non_idempotent": NextNonIdempotent, "off": NextOff,
+}
+
+// proxyRules are proxy_pass and its family.
+func proxyRules() []rule {
+	duration := func(name string, at func(*ProxyConf) *time.Duration) rule {
+		return rule{Name: name, In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			*at(&l.proxy.conf), err = d.Time(0)
+			return err
+		}}
+	}
+	proxyFlag := func(name string, at func(*ProxyConf) *bool) rule {
+		return onOff(name, inLoc, func(l *level) *bool { return at(&l.proxy.conf) })
+	}
+	return []rule{
+		{Name: "proxy_pass", In: conf.Location | conf.If | conf.LimitExcept, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
+			l.proxy.pass = d
+			return l.setContent(d, Proxy)
+		}},
+		duration("proxy_connect_timeout", func(p *ProxyConf) *time.Duration { return &p.ConnectTimeout }),
+		duration("proxy_send_timeout", func(p *ProxyConf) *time.Duration { return &p.SendTimeout }),
+		duration("proxy_read_timeout", func(p *ProxyConf) *time.Duration { return &p.ReadTimeout }),
+		duration("proxy_next_upstream_timeout", func(p *ProxyConf) *time.Duration { return &p.NextTimeout }),
+		proxyFlag("proxy_intercept_errors", func(p *ProxyConf) *bool { return &p.InterceptErrors }),
+		proxyFlag("proxy_buffering", func(p *ProxyConf) *bool { return &p.Buffering }),
+		proxyFlag("proxy_request_buffering", func(p *ProxyConf) *bool { return &p.RequestBuffering }),
+		proxyFlag("proxy_pass_request_headers", func(p *ProxyConf) *bool { return &p.PassHeaders }),
+		proxyFlag("proxy_pass_request_body", func(p *ProxyConf) *bool { return &p.PassBody }),
+		{Name: "proxy_next_upstream", In: inLoc, Min: 1, Max: -1, Set: setNextUpstream},
+		{Name: "proxy_next_upstream_tries", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.proxy.conf.NextTries, err = d.Int(0, 0, 1<<30)
+			return err
+		}},
+		{Name: "proxy_http_version", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
+			v, err := d.Enum(0, "1.0", "1.1")
+			l.proxy.conf.HTTP10 = v == "1.0"
+			return err
+		}},
+		{Name: "proxy_method", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.proxy.conf.Method, err = l.value(d.Args[0])
+			return err
+		}},
+		{Name: "proxy_set_header", In: inLoc, Min: 2, Max: 2, Many: true, Set: setProxyHeader},
+		{Name: "proxy_hide_header", In: inLoc, Min: 1, Max: 1, Many: true, Set: func(l *level, d *conf.Directive) error {
+			if l.fresh("proxy_hide_header") {
+				l.proxy.hide = nil
+			}
+			l.proxy.hide = append(l.proxy.hide, d.Args[0].Text)
+			return nil
+		}},
+		{Name: "proxy_pass_header", In: inLoc, Min: 1, Max: 1, Many: true, Set: func(l *level, d *conf.Directive) error {
+			if l.fresh("proxy_pass_header") {
+				l.proxy.passHead = nil
+			}
+			l.proxy.passHead = append(l.proxy.passHead, d.Args[0].Text)
+			return nil
+		}},
+		{Name: "proxy_buffer_size", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.proxy.bufferSet = true
+			l.proxy.conf.BufferSize, err = atLeastOne(d, 0)
+			return err
+		}},
+		{Name: "proxy_buffers", In: inLoc, Min: 2, Max: 2, Set: func(l *level, d *conf.Directive) error {
+			n, err := d.Int(0, 2, 1<<20)
+			if err != nil {
+				return err
+			}
+			each, err := atLeastOne(d, 1)
+			l.proxy.bufferSet = true
+			l.proxy.conf.BuffersTotal = int64(n) * each
+			return err
+		}},
+		{Name: "proxy_busy_buffers_size", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.proxy.busySet = true
+			l.proxy.conf.BusyBuffersSize, err = atLeastOne(d, 0)
+			return err
+		}},
+		size("proxy_max_temp_file_size", inLoc, func(l *level) *int64 { return &l.proxy.conf.MaxTempFileSize }),
+		ignored("proxy_temp_file_write_size", inLoc, 1, 1),
+		ignored("proxy_headers_hash_bucket_size", inLoc, 1, 1),
+		ignored("proxy_headers_hash_max_size", inLoc, 1, 1),
+		{Name: "proxy_redirect", In: inLoc, Min: 1, Max: 2, Many: true, Set: setProxyRedirect},
+	}
+}
+
+func setNextUpstream(l *level, d *conf.Directive) error {
+	var n Next
+	allowed := []string{"error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_403",
+		"http_404", "http_429", "non_idempotent", "off"}
+	for i := range d.Args {
+		w, err := d.Enum(i, allowed...)
+		if err != nil {
+			return err
+		}
+		n |= nextWords[w]
+	}
+	l.proxy.conf.Next = n
+	return nil
+}
+
+func setProxyHeader(l *level, d *conf.Directive) error {
+	if !isFieldName(d.Args[0].Text) {
+		return d.Value(0).Invalid("the name of a header field")
+	}
+	v, err := l.value(d.Args[1])
+	if l.fresh("proxy_set_header") {
+		l.proxy.set = nil
+	}
+	l.proxy.set = append(l.proxy.set, namedValue{d.Args[0].Text, v})
+	return err
+}
+
+// settle finishes what depends on several directives of the level.
+func (l *level) settle() error {
+	l.settleResolver()
+	if l.proxy.pass == nil {
+		return nil
+	}
+	p := l.proxy.conf
+	target, err := l.parsePass(&p)
+	if err != nil {
+		return err
+	}
+	if err := l.settleHeaders(&p); err != nil {
+		return err
+	}
+	if err := l.settleRedirects(&p, target); err != nil {
+		return err
+	}
+	l.settleHide(&p)
+	l.loc.Proxy = &p
+	l.loc.auto = l.ctx == conf.Location && strings.HasSuffix(l.loc.Prefix, "/")
+	return nil
+}
+
+// settleHeaders merges proxy_set_header with nginx's defaults, Host first.
+func (l *level) settleHeaders(p *ProxyConf) error {
+	hostValue, err := l.value(conf.Word{Text: "$proxy_host"})
+	if err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	names := []string{"Host"}
+	var rest []HeaderLine
+	for _, h := range l.proxy.set {
+		id := fieldID(h.name)
+		names = append(names, h.name)
+		if id == codec.Host && !own["host"] {
+			hostValue = h.value
+			own["host"] = true
+			continue
+		}
+		if text, plain := h.value.Static(); plain && text == "" {
+			continue // only keeps the client's field back
+		}
+		rest = append(rest, HeaderLine{Name: h.name, ID: id, Value: h.value})
+	}
+	if text, plain := hostValue.Static(); !plain || text != "" {
+		p.SetHeaders = append(p.SetHeaders, HeaderLine{Name: "Host", ID: codec.Host, Value: hostValue})
+	}
+	p.SetHeaders = append(p.SetHeaders, rest...)
+	p.Overrides = newNameSet(names)
+	return nil
+}
+
+// settleHide makes the set of response fields that are kept back.
+func (l *level) settleHide(p *ProxyConf) {
+	passed := newNameSet(l.proxy.passHead)
+	var hide []string
+	for _, n := range hiddenByDefault {
+		if !passed.Has([]byte(n)) {
+			hide = append(hide, n)
+		}
+	}
+	for _, n := range l.proxy.hide {
+		if !passed.Has([]byte(n)) {
+			hide = append(hide, n)
+		}
+	}
+	p.Hide = newNameSet(hide)
+}
+
+// fieldID returns the ID that the parser gives to a field of this name.
+func fieldID(name string) codec.FieldID {
+	name = strings.ToLower(name)
+	if strings.HasPrefix(name, "x-accel-") || name == "x-pad" {
+		return codec.XAccel
+	}
+	return fieldIDs[name]
+}
+
+var fieldIDs = map[string]codec.FieldID{
+	"host": codec.Host, "connection": codec.Connection, "content-length": codec.ContentLength,
+	"transfer-encoding": codec.TransferEncoding, "content-type": codec.ContentType, "keep-alive": codec.KeepAlive,
+	"proxy-connection": codec.ProxyConnection, "te": codec.TE, "trailer": codec.Trailer, "upgrade": codec.Upgrade,
+	"expect": codec.Expect, "user-agent": codec.UserAgent, "cookie": codec.Cookie, "authorization": codec.Authorization,
+	"x-forwarded-for": codec.XForwardedFor, "server": codec.Server, "date": codec.Date, "location": codec.Location,
+	"last-modified": codec.LastModified, "set-cookie": codec.SetCookie, "http2-settings": codec.HTTP2Settings,
+	"range": codec.Range,
+}

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"dyups/codec"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// switchProtocols passes a 101 on and makes the two conns a tunnel; rbuf[off:end] are bytes that came behind the head.
+func (ex *exchange) switchProtocols(off, end int) bool {
+	l, h := ex.l, &ex.resp
+	if ex.head.Upgrade.Empty() || h.Upgrade.Empty() || ex.head.Minor == 0 {
+		l.eng.logRequest(Err, ex, "upstream switched protocols without being asked")
+		return ex.next(site.NextInvalidHeader, 502, upstream.Failed)
+	}
+	ex.respBuf = append(ex.respBuf[:0], h.Buf...)
+	h.Buf = ex.respBuf
+	ex.r.Response = h
+	t := ex.try()
+	t.HeaderNs, t.Status = l.nowNs-ex.tryNs, 101
+	ex.keepConn = false
+	dst := ex.ownFields(ex.statusLine(l.wbuf[:0], 101, h.Reason.In(h.Buf)), true, true)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch f.ID {
+		case codec.Connection, codec.KeepAlive, codec.ProxyConnection, codec.TransferEncoding, codec.ContentLength,
+			codec.Server, codec.Date:
+			continue
+		}
+		dst = appendField(dst, f.Name.In(h.Buf), f.Value.In(h.Buf))
+	}
+	dst = append(dst, "Connection: upgrade\r\n\r\n"...)
+	ex.headSent = true
+	ex.r.BytesSent += int64(len(dst))
+	l.wbuf = dst[:0]
+	if err := ex.c.write(dst); err != 0 {
+		return ex.clientFailed(err)
+	}
+	if off < end {
+		ex.r.BytesSent += int64(end - off)
+		if err := ex.c.write(l.rbuf[off:end]); err != 0 {
+			return ex.clientFailed(err)
+		}
+	}
+	if in := ex.c.unread(); len(in) > 0 { // sent ahead of our answer
+		if err := ex.b.write(in); err != 0 {
+			return ex.clientFailed(err)
+		}
+		ex.c.drop()
+	}
+	ex.upEnd, ex.downEnd = endNone, endNone
+	return ex.to(phTunnel)
+}
+
+// tunnel copies both ways. An end of one side is passed on as a half close once what it sent is delivered (nginx ends the
+// whole tunnel then); it is over when both sides have ended, one of them failed, or nothing moved for proxy_read_timeout.
+func (ex *exchange) tunnel() bool {
+	up, down := ex.haul(ex.c, ex.b, &ex.upEnd), ex.haul(ex.b, ex.c, &ex.downEnd)
+	if up == hauledBroken || down == hauledBroken || ex.upEnd == endPassed && ex.downEnd == endPassed {
+		ex.try().ResponseNs = ex.l.nowNs - ex.tryNs
+		ex.dropBackend()
+		ex.leave(upstream.OK)
+		ex.c.out.drop()
+		return ex.to(phFlush)
+	}
+	if up == hauledMore || down == hauledMore {
+		ex.l.goOn(ex.b)
+	}
+	ex.b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
+	ex.c.setTimeout(0)
+	return false
+}
+
+// tunnelEnd is how far the end of one side has come.
+type tunnelEnd uint8
+
+const (
+	endNone   tunnelEnd = iota
+	endSeen             // no more input; output still waits
+	endPassed           // the other side knows
+)
+
+type hauled uint8
+
+const (
+	hauledAll    hauled = iota // nothing more for now
+	hauledMore                 // there is more, but others come first
+	hauledBroken               // a socket failed
+)
+
+// haul moves bytes one way.
+func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
+	buf := ex.l.rbuf
+	if to.flush() != 0 {
+		return hauledBroken
+	}
+	for moved := 0; *end == endNone; {
+		if to.out.len() >= highMark {
+			return hauledAll
+		}
+		if moved >= turnMax {
+			return hauledMore
+		}
+		n, eof, err := from.read(buf)
+		switch {
+		case n > 0:
+			moved += n
+			if from == ex.b {
+				ex.r.BytesSent += int64(n)
+			}
+			if to.write(buf[:n]) != 0 {
+				return hauledBroken
+			}
+		case err != 0:
+			return hauledBroken
+		case eof:
+			*end = endSeen
+		default:
+			return hauledAll
+		}
+	}
+	if *end == endSeen && to.out.len() == 0 {
+		*end = endPassed
+		sysShutdownWrite(to.fd)
+	}
+	return hauledAll
+}
