@@ -342,6 +342,9 @@ func (ex *exchange) leave(o upstream.Outcome) {
 	}
 	i := ex.cur
 	ex.cur = -1
+	if t := ex.try(); t.ResponseNs < 0 {
+		t.ResponseNs = ex.l.nowNs - ex.tryNs
+	}
 	if ex.up.Done(i, o, ex.l.nowNs) {
 		ex.l.eng.logRequest(Warn, ex, "upstream server temporarily disabled")
 	}

@@ -134,52 +134,56 @@ func (l *Location) permit(r *Request) (ok, decided bool) {
 	return true, false
 }
 
-// accessPhase runs allow/deny and auth_basic; done is true when a is the answer.
-func (r *Request) accessPhase() (a Action, done bool) {
+// accessPhase runs allow/deny and auth_basic; it returns the answer, or nil when the request may go on.
+func (r *Request) accessPhase() *Action {
 	l := r.Loc
 	if len(l.access) == 0 && l.realm == nil {
-		return a, false
+		return nil
 	}
 	ok, decided := l.permit(r)
 	if !ok && !l.satisfyAny {
-		return Action{Kind: DoError, Status: 403, Why: "access forbidden by rule"}, true
+		return r.fail(403, "access forbidden by rule")
 	}
 	if ok && decided && l.satisfyAny {
-		return a, false
+		return nil
 	}
 	if l.realm != nil && !r.Authed {
 		realm := r.eval(l.realm)
 		if string(realm) != "off" {
-			return r.askPassword(realm), true
+			return r.askPassword(realm)
 		}
 		if ok {
-			return a, false
+			return nil
 		}
 	}
 	if l.realm != nil && r.Authed {
-		return a, false
+		return nil
 	}
 	if !ok {
-		return Action{Kind: DoError, Status: 403, Why: "access forbidden by rule"}, true
+		return r.fail(403, "access forbidden by rule")
 	}
-	return a, false
+	return nil
 }
 
 // askPassword makes the action that has the credentials checked, or refuses a request that has none.
-func (r *Request) askPassword(realm []byte) Action {
+func (r *Request) askPassword(realm []byte) *Action {
 	r.p.realm = realm
 	if r.Loc.userFile == nil {
-		return Action{Kind: DoError, Status: 403, Why: "auth_basic without auth_basic_user_file"}
+		return r.fail(403, "auth_basic without auth_basic_user_file")
 	}
 	if _, _, ok := r.Credentials(); !ok {
-		return Action{Kind: DoError, Status: 401, AuthRealm: realm, Why: "no user/password was provided for basic authentication"}
+		a := r.fail(401, "no user/password was provided for basic authentication")
+		a.AuthRealm = realm
+		return a
 	}
 	file, plain := r.Loc.userFile.Static()
 	if !plain {
 		file = string(r.eval(r.Loc.userFile))
 	}
 	r.p.resume = true
-	return Action{Kind: DoAuth, Status: 401, AuthRealm: realm, AuthFile: file}
+	a := r.act(DoAuth, 401)
+	a.AuthRealm, a.AuthFile = realm, file
+	return a
 }
 
 // Credentials returns the user and password of a Basic Authorization field (RFC 7617), in the request's memory, and

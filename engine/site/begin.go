@@ -112,28 +112,29 @@ func (r *Request) cleanHost(h []byte) (host []byte, ok bool) {
 	const usual, literal, rest = 0, 1, 2
 	state, upper := usual, false
 	for i, c := range h {
-		switch {
-		case c == '.':
+		switch hostClass[c] {
+		case hostPlain:
+		case hostUpper:
+			upper = true
+		case hostDot:
 			if dot == i-1 {
 				return nil, false
 			}
 			dot = i
-		case c == ':':
+		case hostColon:
 			if state == usual {
 				end, state = i, rest
 			}
-		case c == '[':
+		case hostOpen:
 			if i == 0 {
 				state = literal
 			}
-		case c == ']':
+		case hostClose:
 			if state == literal {
 				end, state = i+1, rest
 			}
-		case c == '/' || c <= ' ' || c == 0x7f:
+		case hostBad:
 			return nil, false
-		case c >= 'A' && c <= 'Z':
-			upper = true
 		}
 	}
 	if dot == end-1 {
@@ -152,6 +153,30 @@ func (r *Request) cleanHost(h []byte) (host []byte, ok bool) {
 	}
 	return h, true
 }
+
+// The classes of bytes in a host.
+const (
+	hostPlain = iota
+	hostUpper
+	hostDot
+	hostColon
+	hostOpen
+	hostClose
+	hostBad
+)
+
+var hostClass = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case c == '/' || c <= ' ' || c == 0x7f:
+			t[c] = hostBad
+		case c >= 'A' && c <= 'Z':
+			t[c] = hostUpper
+		}
+	}
+	t['.'], t[':'], t['['], t[']'] = hostDot, hostColon, hostOpen, hostClose
+	return t
+}()
 
 // lower maps a byte to its ASCII lower case.
 var lower = func() (t [256]byte) {

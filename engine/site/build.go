@@ -99,12 +99,12 @@ func New(ds []*conf.Directive, env *Env) (*Site, error) {
 		env: env, scope: sc, site: &Site{scope: sc, Dyups: defaultDyups},
 		listens: map[string]*listenGroup{}, formats: map[string]*Value{}, unnamed: map[string]conf.Pos{},
 	}
-	top := &level{b: b, ctx: conf.HTTP, loc: b.defaultLocation(), srv: &serverDraft{srv: defaultServer()}, proxy: defaultProxy(),
-		resolverTimeout: defaultResolverTimeout}
-	top.script = &top.loc.script
 	if err := b.logFormats(ds); err != nil {
 		return nil, err
 	}
+	top := &level{b: b, ctx: conf.HTTP, loc: b.defaultLocation(), srv: &serverDraft{srv: defaultServer()}, proxy: defaultProxy(),
+		resolverTimeout: defaultResolverTimeout}
+	top.script = &top.loc.script
 	if err := top.apply(ds); err != nil {
 		return nil, err
 	}

@@ -79,6 +79,14 @@ func (r *Request) HasErrorPage(status int) bool {
 // the status of this call, 494 has its own page). An error inside an error page gets the stock page. Afterwards
 // r.ErrStatus is what the final answer has to carry. Source: nginx, ngx_http_special_response_handler.
 func ErrorPage(r *Request, status int) (a Action, ok bool) {
+	if p := r.errorPage(status); p != nil {
+		return *p, true
+	}
+	return Action{}, false
+}
+
+// errorPage is ErrorPage; nil: there is none.
+func (r *Request) errorPage(status int) *Action {
 	if !r.p.begun {
 		BeginRefused(r)
 	}
@@ -89,11 +97,11 @@ func ErrorPage(r *Request, status int) (a Action, ok bool) {
 		p.errorPage = true
 		for i := range pages {
 			if pages[i].status == status {
-				a = r.sendErrorPage(&pages[i])
+				a := r.sendErrorPage(&pages[i])
 				if status == 401 && a.AuthRealm == nil {
 					a.AuthRealm = p.realm
 				}
-				return a, true
+				return a
 			}
 		}
 	}
@@ -101,11 +109,11 @@ func ErrorPage(r *Request, status int) (a Action, ok bool) {
 	if status >= 494 && status <= 497 {
 		r.Status = 400
 	}
-	return Action{}, false
+	return nil
 }
 
 // sendErrorPage goes where an error page is. Source: nginx, ngx_http_send_error_page.
-func (r *Request) sendErrorPage(e *errorPage) Action {
+func (r *Request) sendErrorPage(e *errorPage) *Action {
 	if e.over >= 0 {
 		r.ErrStatus = e.over
 	}
@@ -130,16 +138,18 @@ func (r *Request) sendErrorPage(e *errorPage) Action {
 		r.ErrStatus = 302
 	}
 	r.Status = r.ErrStatus
-	return Action{Kind: DoReturn, Status: r.ErrStatus, Location: r.absolute(target)}
+	a := r.act(DoReturn, r.ErrStatus)
+	a.Location = r.absolute(target)
+	return a
 }
 
 // redirect answers with a redirect, unless an error_page for its status says otherwise.
-func (r *Request) redirect(status int, location []byte) Action {
+func (r *Request) redirect(status int, location []byte) *Action {
 	r.p.location = location
-	if a, ok := ErrorPage(r, status); ok {
+	if a := r.errorPage(status); a != nil {
 		return a
 	}
-	a := Action{Kind: DoReturn, Status: status}
+	a := r.act(DoReturn, status)
 	if len(location) > 0 {
 		a.Location = r.absolute(location)
 	}
@@ -147,7 +157,12 @@ func (r *Request) redirect(status int, location []byte) Action {
 }
 
 // absolute completes a Location that begins with "/", if absolute_redirect asks for it.
+// Control bytes, which a decoded capture may bring along, are escaped: they would end the field.
 func (r *Request) absolute(location []byte) []byte {
+	if !clean(location, 0x1f) {
+		buf, start := r.open()
+		location = r.close(appendEscaped(buf, location, &escapeControl), start)
+	}
 	if len(location) == 0 || location[0] != '/' || !r.Loc.absoluteRedirect {
 		return location
 	}

@@ -11,6 +11,8 @@ type private struct {
 	// write behind it. Growing an arena leaves earlier views on the old array, so views stay valid until Reset.
 	bufs  [4][]byte
 	depth int
+	// mapDepth counts maps that are being evaluated inside each other.
+	mapDepth int
 	vars  [][]byte // slots of set, map and named captures; nil: not set
 	caps  []int    // offsets of the last regular expression's groups in capSrc
 	// capSrc is stable: it is in the head or in an arena.
@@ -20,25 +22,35 @@ type private struct {
 	location   []byte // Location of a redirect whose status led to an error_page
 	realm      []byte // of the last auth_basic that asked for a password
 
+	action     Action // of the last phase walk
+
 	realRemote     netip.AddrPort // client address before real_ip changed it
 	realRemoteUnix bool
-	realDone       bool
+	marks
 
-	// nginx's marks of the same meaning: quoted_uri, plus_in_uri, valid_unparsed_uri, valid_location, uri_changed,
-	// internal, error_page.
-	quoted, plus                    bool
-	validURI, validLoc, uriChanged  bool
-	internal, errorPage, getForced  bool
-	resume, begun, userDone, idDone bool
-	mapDepth                        int
-	uriChanges                      int
-	limitRate                       int64
-	id                              [32]byte
-
-	timeSec   int64 // second for which the texts below were made
+	// Texts that outlive Reset, as the next request very likely wants the same.
+	id        [32]byte // $request_id, if idDone
+	timeSec   int64    // second for which timeLocal and timeISO were made
 	timeLocal [32]byte
 	timeISO   [32]byte
 	timeLens  [2]uint8
+	addr      netip.Addr // for which addrText was made
+	addrText  [48]byte
+	addrLen   uint8
+}
+
+// marks is what Reset clears in one go. quoted, plus, validURI, validLoc, uriChanged, internal and errorPage are nginx's
+// quoted_uri, plus_in_uri, valid_unparsed_uri, valid_location, uri_changed, internal and error_page.
+type marks struct {
+	quoted, plus                   bool
+	validURI, validLoc, uriChanged bool
+	internal, errorPage            bool
+	getForced                      bool // the method was changed to GET
+	resume                         bool // Route goes on behind the password check
+	begun, realDone                bool
+	userDone, idDone               bool
+	uriChanges                     int // rewrites and internal redirects left
+	limitRate                      int64
 }
 
 // maxURIChanges bounds rewrites and internal redirects together. Source: nginx, NGX_HTTP_MAX_URI_CHANGES.
@@ -52,16 +64,21 @@ func (r *Request) Reset() {
 		r.Remote, r.RemoteUnix = p.realRemote, p.realRemoteUnix
 	}
 	clear(p.vars)
-	keep := private{vars: p.vars, caps: p.caps[:0],
-		timeSec: p.timeSec, timeLocal: p.timeLocal, timeISO: p.timeISO, timeLens: p.timeLens}
 	for i := range p.bufs {
-		keep.bufs[i] = p.bufs[i][:0]
+		p.bufs[i] = p.bufs[i][:0]
 	}
-	*r = Request{
-		Head: r.Head, Listen: r.Listen, Remote: r.Remote, RemoteUnix: r.RemoteUnix, LocalAddr: r.LocalAddr,
-		ConnSerial: r.ConnSerial, ConnRequests: r.ConnRequests, ConnStart: r.ConnStart, Now: r.Now,
-		Tries: r.Tries[:0], p: keep,
-	}
+	p.depth, p.mapDepth = 0, 0
+	p.caps, p.capSrc = p.caps[:0], nil
+	p.requestURI, p.location, p.realm = nil, nil, nil
+	p.marks = marks{}
+
+	r.Server, r.Loc, r.Host, r.URI, r.Args, r.User = nil, nil, nil, nil, nil, nil
+	r.Internal, r.Method, r.Authed, r.ErrStatus = 0, 0, false, 0
+	r.Start = time.Time{}
+	r.Status, r.BytesSent, r.BodyBytesSent, r.RequestLength = 0, 0, 0, 0
+	r.Tries = r.Tries[:0]
+	r.Response, r.SentHead, r.Body, r.BodyFile = nil, nil, nil, ""
+	r.ProxyHost, r.ProxyPort, r.Complete, r.Pipelined = nil, 0, false, false
 }
 
 // open starts building at the current depth and returns the arena and the offset where the new value begins.

@@ -122,9 +122,11 @@ func startBackend(t *testing.T) string {
 				}
 				words := strings.Fields(lines[0])
 				body := "proxied " + strings.Join(words[:len(words)-1], " ")
-				for _, f := range lines[1:] {
-					if strings.HasPrefix(f, "Host:") || strings.HasPrefix(f, "X-Set") {
-						body += " " + f
+				for _, prefix := range []string{"Host:", "X-Set"} { // ours sends Host first
+					for _, f := range lines[1:] {
+						if strings.HasPrefix(f, prefix) {
+							body += " " + f
+						}
 					}
 				}
 				fmt.Fprintf(c, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
@@ -229,7 +231,11 @@ loop:
 				a = Action{Kind: DoError, Status: code}
 				continue
 			}
-			body = fmt.Sprintf("proxied %s %s", r.MethodName(), t.URI)
+			method := r.MethodName()
+			if m := r.Loc.Proxy.Method; m != nil {
+				method = m.Append(nil, r)
+			}
+			body = fmt.Sprintf("proxied %s %s", method, t.URI)
 			for _, h := range r.Loc.Proxy.SetHeaders {
 				if v := h.Value.Append(nil, r); len(v) > 0 && (h.Name == "Host" || strings.HasPrefix(h.Name, "X-Set")) {
 					body += fmt.Sprintf(" %s: %s", h.Name, v)

@@ -10,6 +10,9 @@ func AppendErrorPage(dst []byte, status int, tokens bool, version string) []byte
 			return append(dst, "400 Request Header Or Cookie Too Large"...)
 		}
 		dst = appendInt(dst, int64(status))
+		if status == 401 {
+			return append(dst, " Authorization Required"...) // nginx's title, not its status line
+		}
 		if reason := codec.Reason(status); reason != "" {
 			dst = append(append(dst, ' '), reason...)
 		}

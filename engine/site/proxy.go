@@ -34,9 +34,11 @@ func parseURL(s []byte) (u passURL, why string) {
 		return u, ""
 	}
 	end := len(s)
-	if i := bytes.IndexAny(s, "/?"); i >= 0 {
-		end = i
-		u.uri = s[i:]
+	for i, c := range s {
+		if c == '/' || c == '?' {
+			end, u.uri = i, s[i:]
+			break
+		}
 	}
 	u.host = s[:end]
 	if len(s) > 0 && s[0] == '[' {
@@ -196,6 +198,11 @@ func (p *ProxyConf) Target(r *Request, t *Target) (status int, why string) {
 		if bad != "" {
 			return 500, r.explain(bad+" in upstream", rest)
 		}
+		for _, c := range u.host {
+			if c <= ' ' || c == 0x7f { // a decoded capture may hold anything
+				return 500, r.explain("invalid host in upstream", rest)
+			}
+		}
 		t.Name, t.Port, t.HasPort, t.Unix = u.host, u.port, u.hasPort, ""
 		if u.unix != nil {
 			t.Name, t.Unix = rest[:5+len(u.unix)], string(u.unix)
@@ -216,18 +223,22 @@ func (p *ProxyConf) Target(r *Request, t *Target) (status int, why string) {
 	return 0, ""
 }
 
-// target makes the request target. uri is the URI part of proxy_pass; literal says that it is sent as it is.
+// target makes the request target. uri is the URI part of proxy_pass; literal says that it is sent as it is, but for
+// blanks and control bytes: nginx sends even those, which lets a decoded line end in a capture split the request.
 func (p *ProxyConf) target(r *Request, uri []byte, literal bool) []byte {
 	m := &r.p
 	switch {
-	case literal && uri[0] != '?':
+	case literal && uri[0] != '?' && clean(uri, ' '):
 		return uri
 	case !literal && len(uri) == 0 && m.validURI:
 		return m.requestURI
 	}
 	buf, start := r.open()
 	if literal {
-		return r.close(append(append(buf, '/'), uri...), start)
+		if uri[0] == '?' {
+			buf = append(buf, '/')
+		}
+		return r.close(appendEscaped(buf, uri, &escapeSpace), start)
 	}
 	rest := r.URI
 	if m.validLoc && len(uri) > 0 {

@@ -39,15 +39,9 @@ const (
 	opBreak
 )
 
-// What a script did.
-const (
-	scriptOn     = iota // ran to its end
-	scriptExit          // last, break
-	scriptAnswer        // the action is the answer
-)
-
-// run executes ops. Source: nginx, ngx_http_rewrite_module and ngx_http_script.
-func (r *Request) run(ops []*op) (Action, int) {
+// run executes ops. It returns the answer, if one of them gave it, or whether one of them (last, break) ended the
+// script. Source: nginx, ngx_http_rewrite_module and ngx_http_script.
+func (r *Request) run(ops []*op) (answer *Action, exit bool) {
 	for _, o := range ops {
 		switch o.kind {
 		case opSet:
@@ -59,24 +53,24 @@ func (r *Request) run(ops []*op) (Action, int) {
 			if o.loc != nil {
 				r.Loc = o.loc
 			}
-			if a, how := r.run(o.body); how != scriptOn {
-				return a, how
+			if a, exit := r.run(o.body); a != nil || exit {
+				return a, exit
 			}
 		case opReturn:
-			return r.runReturn(o), scriptAnswer
+			return r.runReturn(o), true
 		case opBreak:
 			if r.p.uriChanged {
 				r.p.validLoc, r.p.validURI = false, false
 			}
 			r.p.uriChanged = false
-			return Action{}, scriptExit
+			return nil, true
 		case opRewrite:
-			if a, how := r.runRewrite(o); how != scriptOn {
-				return a, how
+			if a, exit := r.runRewrite(o); a != nil || exit {
+				return a, exit
 			}
 		}
 	}
-	return Action{}, scriptOn
+	return nil, false
 }
 
 func (r *Request) runSet(o *op) {
@@ -94,12 +88,12 @@ func (r *Request) runSet(o *op) {
 }
 
 // runReturn answers with a status, a text or a redirect. Source: nginx, ngx_http_send_response.
-func (r *Request) runReturn(o *op) Action {
+func (r *Request) runReturn(o *op) *Action {
 	switch {
 	case o.status == 444:
-		return Action{Kind: DoClose, Status: 444}
+		return r.act(DoClose, 444)
 	case o.value == nil && o.status >= 400:
-		return Action{Kind: DoError, Status: o.status}
+		return r.act(DoError, o.status)
 	}
 	var body []byte
 	if o.value != nil {
@@ -108,7 +102,8 @@ func (r *Request) runReturn(o *op) Action {
 	if isRedirect(o.status) {
 		return r.redirect(o.status, body)
 	}
-	a := Action{Kind: DoReturn, Status: r.FinalStatus(o.status), HasBody: true, Body: body}
+	a := r.act(DoReturn, r.FinalStatus(o.status))
+	a.HasBody, a.Body = true, body
 	if r.p.location != nil {
 		a.Location = r.absolute(r.p.location)
 	}
@@ -123,9 +118,9 @@ func isRedirect(status int) bool {
 }
 
 // runRewrite applies one rewrite directive. Source: nginx, ngx_http_script_regex_start_code and _end_code.
-func (r *Request) runRewrite(o *op) (Action, int) {
+func (r *Request) runRewrite(o *op) (answer *Action, exit bool) {
 	if !o.re.match(r, r.URI) {
-		return Action{}, scriptOn
+		return nil, false
 	}
 	buf, start := r.open()
 	if o.status != 0 {
@@ -139,7 +134,7 @@ func (r *Request) runRewrite(o *op) (Action, int) {
 			}
 			buf = append(append(buf, sep), r.Args...)
 		}
-		return r.redirect(o.status, r.close(buf, start)), scriptAnswer
+		return r.redirect(o.status, r.close(buf, start)), true
 	}
 	buf = o.value.Append(buf, r)
 	uri := r.close(buf, start)
@@ -162,13 +157,10 @@ func (r *Request) runRewrite(o *op) (Action, int) {
 		p.validLoc = false
 	}
 	if len(uri) == 0 {
-		return Action{Kind: DoError, Status: 500, Why: "the rewritten URI has a zero length"}, scriptAnswer
+		return r.fail(500, "the rewritten URI has a zero length"), true
 	}
 	r.URI, r.Args = uri, args
-	if o.last {
-		return Action{}, scriptExit
-	}
-	return Action{}, scriptOn
+	return nil, o.last
 }
 
 // cond is the condition of an if.

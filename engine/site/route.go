@@ -9,29 +9,40 @@ import (
 func Route(r *Request) Action {
 	if r.p.resume {
 		r.p.resume = false
-		if a, done := r.accessPhase(); done {
-			return a
-		}
-		return r.content()
+		return *r.afterRewrite()
 	}
-	return r.route(false)
+	return *r.route(false)
+}
+
+// act makes the request's action; there is one at a time.
+func (r *Request) act(kind Kind, status int) *Action {
+	a := &r.p.action
+	*a = Action{Kind: kind, Status: status}
+	return a
+}
+
+// fail makes an error with words for the log.
+func (r *Request) fail(status int, why string) *Action {
+	a := r.act(DoError, status)
+	a.Why = why
+	return a
 }
 
 // route walks the phases; from a named location it starts behind the location search.
-func (r *Request) route(named bool) Action {
+func (r *Request) route(named bool) *Action {
 	p := &r.p
 	root := r.Server.Root
 	if !named {
 		r.Loc = root
 		if root.script != nil {
-			if a, how := r.run(root.script); how == scriptAnswer {
+			if a, _ := r.run(root.script); a != nil {
 				return a
 			}
 		}
 	}
 	for {
 		if !named {
-			if a, done := r.findLocation(); done {
+			if a := r.findLocation(); a != nil {
 				return a
 			}
 		}
@@ -39,7 +50,7 @@ func (r *Request) route(named bool) Action {
 		if r.Loc == root || r.Loc.script == nil {
 			break
 		}
-		if a, how := r.run(r.Loc.script); how == scriptAnswer {
+		if a, _ := r.run(r.Loc.script); a != nil {
 			return a
 		}
 		if !p.uriChanged {
@@ -47,39 +58,40 @@ func (r *Request) route(named bool) Action {
 		}
 		p.uriChanges--
 		if p.uriChanges == 0 {
-			return Action{Kind: DoError, Status: 500, Why: "rewrite or internal redirection cycle"}
+			return r.fail(500, "rewrite or internal redirection cycle")
 		}
 		r.Loc = root
 	}
 	r.applyRealIP(r.Loc.real)
-	if a, done := r.accessPhase(); done {
+	return r.afterRewrite()
+}
+
+// afterRewrite runs the access and content phases.
+func (r *Request) afterRewrite() *Action {
+	if a := r.accessPhase(); a != nil {
 		return a
 	}
-	return r.content()
-}
-
-func (r *Request) content() Action {
 	if r.Loc.Content == Proxy {
-		return Action{Kind: DoProxy}
+		return r.act(DoProxy, 0)
 	}
-	return Action{Kind: DoLocal}
+	return r.act(DoLocal, 0)
 }
 
-// findLocation sets r.Loc by r.URI and makes the checks that belong to entering a location. Source: nginx,
-// ngx_http_core_find_config_phase.
-func (r *Request) findLocation() (a Action, done bool) {
+// findLocation sets r.Loc by r.URI and makes the checks that belong to entering a location; it returns the answer if
+// that ends the request, else nil. Source: nginx, ngx_http_core_find_config_phase.
+func (r *Request) findLocation() *Action {
 	r.p.uriChanged = false
 	loc, kind := r.search(r.Server.routes)
 	if loc != nil {
 		r.Loc = loc
 	}
 	if r.Loc.internal && !r.p.internal {
-		return Action{Kind: DoError, Status: 404}, true
+		return r.act(DoError, 404)
 	}
 	path := r.Loc.Prefix
 	r.enterLimit()
 	if max := r.Loc.MaxBodySize; max > 0 && r.Head.ContentLength > max {
-		return Action{Kind: DoError, Status: 413, Why: "client intended to send too large body"}, true
+		return r.fail(413, "client intended to send too large body")
 	}
 	if kind == foundAuto {
 		buf, start := r.open()
@@ -87,9 +99,9 @@ func (r *Request) findLocation() (a Action, done bool) {
 		if len(r.Args) > 0 {
 			buf = append(append(buf, '?'), r.Args...)
 		}
-		return r.redirect(301, r.close(buf, start)), true
+		return r.redirect(301, r.close(buf, start))
 	}
-	return a, false
+	return nil
 }
 
 // enterLimit replaces r.Loc by its limit_except block if that covers the method.
@@ -136,7 +148,7 @@ func (r *Request) search(t *routes) (*Location, int) {
 // routes it there, as X-Accel-Redirect and index files want. uri must stay valid until Reset.
 func InternalRedirect(r *Request, uri []byte) Action {
 	if len(uri) > 0 && uri[0] == '@' {
-		return r.toNamed(uri)
+		return *r.toNamed(uri)
 	}
 	args := emptyBytes
 	for i, c := range uri {
@@ -145,16 +157,16 @@ func InternalRedirect(r *Request, uri []byte) Action {
 			break
 		}
 	}
-	return r.toURI(uri, args)
+	return *r.toURI(uri, args)
 }
 
 // toURI makes an internal redirect. Source: nginx, ngx_http_internal_redirect.
-func (r *Request) toURI(uri, args []byte) Action {
+func (r *Request) toURI(uri, args []byte) *Action {
 	p := &r.p
 	r.Internal++
 	p.uriChanges--
 	if p.uriChanges <= 0 {
-		return Action{Kind: DoError, Status: 500, Why: "rewrite or internal redirection cycle while internally redirecting"}
+		return r.fail(500, "rewrite or internal redirection cycle while internally redirecting")
 	}
 	r.URI, r.Args = uri, args
 	p.internal, p.validURI, p.validLoc, p.resume = true, false, true, false
@@ -162,19 +174,19 @@ func (r *Request) toURI(uri, args []byte) Action {
 }
 
 // toNamed goes to a named location. Source: nginx, ngx_http_named_location.
-func (r *Request) toNamed(name []byte) Action {
+func (r *Request) toNamed(name []byte) *Action {
 	p := &r.p
 	r.Internal++
 	p.uriChanges--
 	switch {
 	case p.uriChanges <= 0:
-		return Action{Kind: DoError, Status: 500, Why: "rewrite or internal redirection cycle while redirect to named location"}
+		return r.fail(500, "rewrite or internal redirection cycle while redirect to named location")
 	case len(r.URI) == 0:
-		return Action{Kind: DoError, Status: 500, Why: "empty URI in redirect to named location"}
+		return r.fail(500, "empty URI in redirect to named location")
 	}
 	loc := r.Server.routes.named[string(name)]
 	if loc == nil {
-		return Action{Kind: DoError, Status: 500, Why: "could not find named location"}
+		return r.fail(500, "could not find named location")
 	}
 	p.internal, p.uriChanged, p.resume = true, false, false
 	r.Loc = loc

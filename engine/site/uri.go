@@ -24,6 +24,26 @@ var (
 	escapeArgs = setOf(" \"#%&+;<>?\\^`{|}")
 )
 
+// escapeSpace is what no request target may hold; escapeControl what no field value may.
+var escapeSpace, escapeControl = controls(" "), controls("")
+
+// controls makes a set of the control bytes, DEL and the bytes of text.
+func controls(text string) byteSet {
+	s := setOf(text)
+	s[2], s[3] = 0, 0
+	return s
+}
+
+// clean reports whether every byte of b is above max and none is DEL.
+func clean(b []byte, max byte) bool {
+	for _, c := range b {
+		if c <= max || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 const upperHex = "0123456789ABCDEF"
 
 // appendEscaped appends b with the bytes of set written as %XX.

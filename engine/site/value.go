@@ -50,6 +50,19 @@ func (v *Value) Append(dst []byte, r *Request) []byte {
 	return dst
 }
 
+// AppendField appends the value as the value of a header field: CR, LF and NUL, which a decoded path may hold and
+// which would end the field or the head, become blanks (RFC 9110 section 5.5).
+func (v *Value) AppendField(dst []byte, r *Request) []byte {
+	n := len(dst)
+	dst = v.Append(dst, r)
+	for i, c := range dst[n:] {
+		if c == '\r' || c == '\n' || c == 0 {
+			dst[n+i] = ' '
+		}
+	}
+	return dst
+}
+
 // plainValue is a value of text alone.
 func plainValue(s string) *Value { return &Value{static: s, plain: true} }
 

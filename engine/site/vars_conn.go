@@ -22,8 +22,20 @@ func appendAddr(dst []byte, a netip.Addr, unix bool) []byte {
 	return a.Unmap().AppendTo(dst)
 }
 
+// varRemoteAddr keeps the text: a connection asks for the same address again and again.
 func varRemoteAddr(dst []byte, r *Request) ([]byte, bool) {
-	return appendAddr(dst, r.Remote.Addr(), r.RemoteUnix), true
+	if r.RemoteUnix {
+		return appendAddr(dst, r.Remote.Addr(), true), true
+	}
+	p := &r.p
+	if a := r.Remote.Addr(); a != p.addr {
+		if len(a.Zone()) > 0 {
+			return appendAddr(dst, a, false), true
+		}
+		p.addr = a
+		p.addrLen = uint8(len(appendAddr(p.addrText[:0], a, false)))
+	}
+	return append(dst, p.addrText[:p.addrLen]...), true
 }
 
 func varBinaryRemoteAddr(dst []byte, r *Request) ([]byte, bool) {
