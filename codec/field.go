@@ -57,18 +57,8 @@ func IDOf(name []byte) FieldID {
 // fieldID wants a name of plain bytes (letters, digits, '-'), at least one.
 func fieldID(name []byte) FieldID {
 	k := &known[knownSlot(name)]
-	if len(name) == len(k.name) {
-		rest := 0
-		if len(name) >= 8 {
-			if word(name, 0)|0x20*ones != k.start {
-				return Other
-			}
-			rest = 8
-		}
-		if foldPlain(name[rest:], k.name[rest:]) {
-			return k.id
-		}
-		return Other
+	if foldPlain(name, k.name) {
+		return k.id
 	}
 	const accel = "x-accel-"
 	if name[0]|0x20 == 'x' && len(name) >= len(accel) && foldPlain(name[:len(accel)], accel) {
@@ -92,19 +82,15 @@ func foldPlain(b []byte, lower string) bool {
 }
 
 type knownField struct {
-	name  string // lower case
-	id    FieldID
-	start uint64 // the first eight bytes of a name that long
+	name string // lower case
+	id   FieldID
 }
 
 // knownSlot is a perfect hash of the known names. Most unknown ones meet an empty slot or another length.
 func knownSlot[N []byte | string](name N) int { return (7*len(name) + int(name[0]|0x20)) & 63 }
 
 var known = func() (t [64]knownField) {
-	for _, k := range []struct {
-		name string
-		id   FieldID
-	}{
+	for _, k := range []knownField{
 		{"host", Host},
 		{"connection", Connection},
 		{"content-length", ContentLength},
@@ -133,10 +119,7 @@ var known = func() (t [64]knownField) {
 		if slot.name != "" {
 			panic("BUG: two known fields in one slot: " + slot.name + " and " + k.name)
 		}
-		slot.name, slot.id = k.name, k.id
-		if len(k.name) >= 8 {
-			slot.start = word([]byte(k.name), 0)
-		}
+		*slot = k
 	}
 	return t
 }()
