@@ -79,6 +79,9 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 	} else {
 		dst = append(dst, "Connection: close\r\n"...)
 	}
+	if ex.r.Status == 401 {
+		dst = append(dst, ex.authFields...)
+	}
 	for i := range loc.AddHeaders {
 		a := &loc.AddHeaders[i]
 		if !a.Always && !addable(ex.r.Status) {
@@ -182,11 +185,6 @@ func (ex *exchange) page(status int) bool {
 		body = nil
 	} else {
 		dst = append(dst, "Content-Type: text/html\r\n"...)
-	}
-	if status == 401 && ex.authRealm != nil {
-		dst = append(dst, "WWW-Authenticate: Basic realm=\""...)
-		dst = append(dst, ex.authRealm...)
-		dst = append(dst, "\"\r\n"...)
 	}
 	return ex.send(dst, int64(len(body)), body)
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 
+	"dyups/codec"
 	"dyups/engine/site"
 )
 
@@ -11,7 +12,7 @@ import (
 func (ex *exchange) authenticate(a site.Action) bool {
 	user, password, ok := ex.r.Credentials()
 	if !ok {
-		ex.authRealm = a.AuthRealm
+		ex.challenge(a.AuthRealm)
 		return ex.fail(401)
 	}
 	l, file, realm := ex.l, a.AuthFile, a.AuthRealm
@@ -28,7 +29,7 @@ func (ex *exchange) authenticate(a site.Action) bool {
 				ex.fail(403)
 			case !pass:
 				l.eng.logRequest(Err, ex, `user "`+string(user)+`": password mismatch or not found`)
-				ex.authRealm = realm
+				ex.challenge(realm)
 				ex.fail(401)
 			default:
 				ex.r.Authed = true
@@ -38,4 +39,26 @@ func (ex *exchange) authenticate(a site.Action) bool {
 		})
 	})
 	return false
+}
+
+// challenge sets the WWW-Authenticate field of a 401 to come (RFC 7617 section 2); nil realm: none.
+func (ex *exchange) challenge(realm []byte) {
+	if realm == nil {
+		return
+	}
+	f := append(ex.authFields[:0], "WWW-Authenticate: Basic realm=\""...)
+	f = append(f, realm...)
+	ex.authFields = append(f, "\"\r\n"...)
+}
+
+// keepChallenge keeps a backend's challenge for the error page that takes its answer's place.
+func (ex *exchange) keepChallenge() {
+	h := &ex.resp
+	f := ex.authFields[:0]
+	for i := range h.Fields {
+		if name := h.Fields[i].Name.In(h.Buf); codec.EqualFold(name, "www-authenticate") {
+			f = codec.AppendField(f, h.Buf, &h.Fields[i])
+		}
+	}
+	ex.authFields = f
 }

@@ -156,7 +156,7 @@ func (ex *exchange) proxyTo() bool {
 	p := ex.r.Loc.Proxy
 	ex.left, ex.fresh = 0, false
 	ex.round = true
-	if !ex.body.done && (p.RequestBuffering || ex.body.chunked && p.HTTP10) || ex.body.size > 0 {
+	if !ex.body.done && (p.RequestBuffering || ex.body.chunked && p.HTTP10 || ex.wholeBody()) || ex.body.size > 0 {
 		ex.after = phPick
 		return ex.to(phBody)
 	}
@@ -195,8 +195,16 @@ func (ex *exchange) implicit() *upstream.Upstream {
 	if len(l.implicit) >= implicitMax {
 		clear(l.implicit)
 	}
-	up := upstream.Single(string(key), srv)
+	up := outside(string(key), srv)
 	l.implicit[string(key)] = up
+	return up
+}
+
+// outside makes an upstream that stands in no table but is used again; it keeps idle connections as one without
+// keepalive directives does.
+func outside(name string, servers ...*upstream.Server) *upstream.Upstream {
+	up := upstream.Single(name, servers...)
+	up.Keepalive, up.KeepaliveRequests, up.KeepaliveTime, up.KeepaliveTimeout = 32, 1000, time.Hour, time.Minute
 	return up
 }
 

@@ -79,6 +79,29 @@ func (b *requestBody) feed(p []byte) (n int, data []byte, err *codec.Error) {
 	return n, data, err
 }
 
+// wholeBody reports whether the body has come with the head and fits in memory: then there is nothing to stream, and
+// $request_body has it.
+func (ex *exchange) wholeBody() bool {
+	in, b := ex.c.unread(), &ex.body
+	if int64(len(in)) > ex.loc().BodyBufferSize {
+		return false
+	}
+	if !b.chunked {
+		return int64(len(in)) >= b.remain
+	}
+	for dec := b.dec; len(in) > 0; {
+		n, _, done, err := dec.Next(in)
+		if done || err != nil {
+			return true
+		}
+		if n == 0 {
+			return false
+		}
+		in = in[n:]
+	}
+	return false
+}
+
 // pull takes body data from the client as far as there is some, giving each piece to take, until take says stop, input
 // runs out, or the body is over. It returns a status to answer with, or -1 when the client has left, or 0.
 func (ex *exchange) pull(take func(ex *exchange, data []byte) bool) int {

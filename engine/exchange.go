@@ -76,19 +76,19 @@ type exchange struct {
 	failure error  // of the last write to b
 
 	// The answer.
-	resp      codec.ResponseHead
-	respBuf   []byte
-	sentHead  []byte
-	dec       codec.Chunked
-	kind      codec.Body
-	remain    int64
-	chunked   bool // towards the client
-	headSent  bool
-	keepConn  bool
-	cut       bool // close the client without lingering: the answer could not be completed
-	linger    bool
-	extra     bool // the backend sent more than its body: not to be kept
-	authRealm []byte
+	resp       codec.ResponseHead
+	respBuf    []byte
+	sentHead   []byte
+	dec        codec.Chunked
+	kind       codec.Body
+	remain     int64
+	chunked    bool // towards the client
+	headSent   bool
+	keepConn   bool
+	cut        bool // close the client without lingering: the answer could not be completed
+	linger     bool
+	extra      bool   // the backend sent more than its body: not to be kept
+	authFields []byte // WWW-Authenticate lines for a 401
 
 	upEnd, downEnd tunnelEnd // of a tunnel's client and backend
 
@@ -141,7 +141,7 @@ func (ex *exchange) begin() {
 	ex.startNs = l.nowNs
 	ex.table, ex.up, ex.b, ex.cur = nil, nil, nil, -1
 	ex.headSent, ex.keepConn, ex.cut, ex.linger, ex.aborted, ex.chunked = false, true, false, false, false, false
-	ex.authRealm, ex.fresh = nil, false
+	ex.authFields, ex.fresh = ex.authFields[:0], false
 	ex.sentHead = ex.sentHead[:0]
 	r := &ex.r
 	r.Reset()
@@ -216,7 +216,7 @@ func (ex *exchange) act(a site.Action) bool {
 		ex.cut = true
 		return ex.to(phDone)
 	}
-	ex.authRealm = a.AuthRealm
+	ex.challenge(a.AuthRealm)
 	if a.Why != "" {
 		ex.l.eng.logRequest(Err, ex, a.Why)
 	}

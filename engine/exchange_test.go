@@ -105,11 +105,43 @@ func TestProxy(t *testing.T) {
 	f("POST /echo"+h+"Content-Length: 5\r\n\r\nhello", "200", `POST HTTP/1.1 5 "" hello`)
 	f("POST /echo"+h+"Content-Length: 0\r\n\r\n", "200", `POST HTTP/1.1 0 "" `)
 	f("POST /echo"+h+"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "200", `POST HTTP/1.1 5 "" hello`)
-	f("POST /stream/echo"+h+"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "200", `POST HTTP/1.1 -1 "chunked" hello`)
+	f("POST /stream/echo"+h+"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "200", `POST HTTP/1.1 5 "" hello`)
 	f("POST /stream/echo"+h+"Content-Length: 5\r\n\r\nhello", "200", `POST HTTP/1.1 5 "" hello`)
 	f("POST /old/echo"+h+"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "200", `POST HTTP/1.0 5 "" hello`)
 	f("POST /echo"+h+"Content-Length: 320000\r\n\r\n"+big, "200", `POST HTTP/1.1 320000 "" `+big)
 	f("POST /stream/echo"+h+"Content-Length: 320000\r\n\r\n"+big, "200", `POST HTTP/1.1 320000 "" `+big)
+}
+
+// TestStreaming checks that with proxy_request_buffering off a backend sees the first of a body before the client has sent
+// the last of it.
+func TestStreaming(t *testing.T) {
+	first := make(chan string, 1)
+	addr := origin(t, func(c net.Conn, br *bufio.Reader) {
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		b := make([]byte, 5)
+		_, _ = io.ReadFull(req.Body, b)
+		first <- string(b)
+		rest, _ := io.ReadAll(req.Body)
+		plain(c, fmt.Sprint(req.TransferEncoding, string(b), string(rest)))
+	})
+	r := newRig(t, 1, fmt.Sprintf(proxyTo, addr))
+	f := func(head, one, two, want string) {
+		t.Helper()
+		c := r.dial(0)
+		c.send("POST /stream/ HTTP/1.1\r\nHost: b\r\n" + head + "\r\n\r\n" + one)
+		if got := <-first; got != "hello" {
+			t.Fatalf("backend saw %q", got)
+		}
+		c.send(two)
+		if _, got := c.read("POST"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	f("Transfer-Encoding: chunked", "5\r\nhello\r\n", "6\r\n world\r\n0\r\n\r\n", "[chunked]hello world")
+	f("Content-Length: 11", "hello", " world", "[]hello world")
 }
 
 // TestPipelining sends many requests at once and expects the answers in order.

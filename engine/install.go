@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"dyups/codec"
 	"dyups/engine/site"
@@ -188,7 +187,7 @@ func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
 		servers[i] = newServer(netip.AddrPortFrom(a, port), "")
 	}
 	key := fmt.Sprintf("%s:%d", host, port)
-	p.inst.implicit[key] = upstream.Single(key, servers...)
+	p.inst.implicit[key] = outside(key, servers...)
 }
 
 // Install makes p the site in force: new connections and requests see it, sockets that are no longer named are closed,
@@ -217,28 +216,38 @@ func (e *Engine) Install(p *Prepared, gone func()) {
 		}
 	}
 	if old != nil {
-		old.closeLogs(p.inst)
+		old.closeLogs(e, p.inst)
 		old.unref()
 	}
 }
 
-// closeLogs closes the files that the next site does not share, once the last conn is gone: so late that records of
-// requests in flight still find them.
-func (s *installed) closeLogs(next *installed) {
+// closeLogs closes the files that the next site does not share, once the last conn is gone and every loop has handed its
+// records over. It wraps gone.
+func (s *installed) closeLogs(e *Engine, next *installed) {
 	gone := s.gone
 	s.gone = func() {
-		for path, f := range s.logs {
-			if next.logs[path] != f {
-				go func() {
-					time.Sleep(2 * logDelay) // the last records are on their way to the writer
-					f.mu.Lock()
-					defer f.mu.Unlock()
-					_ = f.f.Close()
-				}()
-			}
-		}
 		if gone != nil {
 			gone()
+		}
+		var left atomic.Int32
+		left.Store(int32(len(e.loops)))
+		for _, l := range e.loops {
+			l.post(func() {
+				l.logs.flush(l)
+				if left.Add(-1) == 0 {
+					e.logs.add(func() { s.closeFiles(next) })
+				}
+			})
+		}
+	}
+}
+
+func (s *installed) closeFiles(next *installed) {
+	for path, f := range s.logs {
+		if next.logs[path] != f {
+			f.mu.Lock()
+			_ = f.f.Close()
+			f.mu.Unlock()
 		}
 	}
 }

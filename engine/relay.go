@@ -82,6 +82,9 @@ func (ex *exchange) gotHead(off, end int) bool {
 	}
 	if p.InterceptErrors && ex.resp.Status >= 300 && ex.r.HasErrorPage(ex.resp.Status) {
 		status := ex.resp.Status
+		if status == 401 {
+			ex.keepChallenge()
+		}
 		t.ResponseNs = l.nowNs - ex.tryNs
 		ex.dropBackend()
 		ex.leave(upstream.OK)
@@ -105,6 +108,7 @@ func (ex *exchange) answerFrom() {
 		status, reason = s, nil // error_page has fixed it
 	}
 	dst := ex.statusLine(l.wbuf[:0], status, reason)
+	ex.authFields = ex.authFields[:0] // the backend's own stand
 	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
 	for i := range h.Fields {
 		f := &h.Fields[i]
@@ -117,15 +121,16 @@ func (ex *exchange) answerFrom() {
 		if p.Hide.Has(name) || h.ConnTokens && h.ConnectionLists(name) {
 			continue
 		}
-		value := f.Value.In(h.Buf)
-		if f.ID == codec.Location {
-			dst = append(dst, name...)
-			dst = append(dst, ':', ' ')
-			dst = p.RewriteLocation(dst, &ex.r, value)
-			dst = append(dst, '\r', '\n')
-			continue
+		switch {
+		case f.ID == codec.Location:
+			dst = append(append(dst, name...), ':', ' ')
+			dst = append(p.RewriteLocation(dst, &ex.r, f.Value.In(h.Buf)), '\r', '\n')
+		case f.ID == codec.Other && codec.EqualFold(name, "refresh"):
+			dst = append(append(dst, name...), ':', ' ')
+			dst = append(p.RewriteRefresh(dst, &ex.r, f.Value.In(h.Buf)), '\r', '\n')
+		default:
+			dst = codec.AppendField(dst, h.Buf, f)
 		}
-		dst = appendField(dst, name, value)
 	}
 	length := int64(-1)
 	switch {

@@ -82,14 +82,14 @@ func (ex *exchange) appendClientFields(dst []byte, h *codec.RequestHead, p *site
 			codec.ProxyConnection, codec.TE, codec.Trailer, codec.Upgrade, codec.Expect, codec.HTTP2Settings:
 			continue
 		}
-		if f.Odd && srv.IgnoreInvalid || f.Underscore && !srv.Underscores {
+		if srv.IgnoreInvalid && (f.Odd || f.Underscore && !srv.Underscores) {
 			continue
 		}
 		name := f.Name.In(h.Buf)
 		if p.Overrides.Has(name) || h.ConnTokens && h.ConnectionLists(name) {
 			continue
 		}
-		dst = appendField(dst, name, f.Value.In(h.Buf))
+		dst = codec.AppendField(dst, h.Buf, f)
 	}
 	return dst
 }

@@ -101,7 +101,7 @@ func statusOf(err error) int {
 // folderRedirect is the Location for a folder asked for without its slash.
 func folderRedirect(j *localJob) string {
 	r := &j.ex.r
-	to := append(append([]byte(nil), r.URI...), '/')
+	to := append(site.AppendEscapedURI(nil, r.URI), '/')
 	if len(r.Args) > 0 {
 		to = append(append(to, '?'), r.Args...)
 	}

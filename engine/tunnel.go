@@ -27,7 +27,7 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 			codec.Server, codec.Date:
 			continue
 		}
-		dst = appendField(dst, f.Name.In(h.Buf), f.Value.In(h.Buf))
+		dst = codec.AppendField(dst, h.Buf, f)
 	}
 	dst = append(dst, "Connection: upgrade\r\n\r\n"...)
 	ex.headSent = true

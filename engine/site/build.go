@@ -34,7 +34,6 @@ type builder struct {
 type level struct {
 	b      *builder
 	ctx    conf.Context
-	up     *level
 	loc    *Location
 	srv    *serverDraft
 	proxy  proxyDraft
@@ -68,7 +67,7 @@ func (l *level) fresh(kind string) bool {
 // child begins a nested level.
 func (l *level) child(ctx conf.Context) *level {
 	loc := *l.loc
-	c := &level{b: l.b, ctx: ctx, up: l, loc: &loc, srv: l.srv, proxy: l.proxy, resolverTimeout: l.resolverTimeout}
+	c := &level{b: l.b, ctx: ctx, loc: &loc, srv: l.srv, proxy: l.proxy, resolverTimeout: l.resolverTimeout}
 	c.proxy.pass = nil
 	c.script = &loc.script
 	loc.script, loc.routes, loc.limit, loc.Handler = nil, nil, nil, nil
@@ -111,8 +110,9 @@ func New(ds []*conf.Directive, env *Env) (*Site, error) {
 	if err := sc.link(); err != nil {
 		return nil, err
 	}
-	for _, l := range b.site.Listens {
-		l.vars = len(sc.slots)
+	for _, g := range b.listens {
+		g.settle()
+		g.l.vars = len(sc.slots)
 	}
 	b.collectLogs()
 	return b.site, nil

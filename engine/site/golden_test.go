@@ -169,7 +169,11 @@ func serve(t *testing.T, s *Site, arg, text string) string {
 		fmt.Fprintf(&b, "error %d%s\n", a.Status, prefixed(": ", a.Why))
 		next, ok := ErrorPage(r, a.Status)
 		if !ok {
-			fmt.Fprintf(&b, "stock page %d\n", r.Status)
+			fmt.Fprintf(&b, "stock page %d", r.Status)
+			if a.AuthRealm != nil {
+				fmt.Fprintf(&b, " realm=%q", a.AuthRealm)
+			}
+			b.WriteString("\n")
 			a.Kind = DoError
 			break
 		}
@@ -239,6 +243,9 @@ func show(b *strings.Builder, r *Request, a Action) {
 		}
 		if a.Location != nil {
 			fmt.Fprintf(b, " location %s", a.Location)
+		}
+		if a.AuthRealm != nil {
+			fmt.Fprintf(b, " realm=%q", a.AuthRealm)
 		}
 		b.WriteString("\n")
 		r.Status = a.Status

@@ -196,6 +196,8 @@ func (b *builder) addListens(s *serverDraft) error {
 			g.l.Backlog = l.backlog
 		}
 		g.l.ReusePort = g.l.ReusePort || l.reusePort
+		g.servers++
+		g.regexes = g.regexes || s.hasRegex()
 		b.addNames(g.l, s)
 	}
 	return nil
@@ -219,4 +221,23 @@ type listenGroup struct {
 	l        *Listen
 	chosen   bool // default_server was said
 	chosenAt conf.Pos
+	servers  int
+	regexes  bool
+}
+
+// settle takes the name tables away where they could only lead to the default server.
+func (g *listenGroup) settle() {
+	if g.servers == 1 && !g.regexes {
+		g.l.names = nil
+	}
+}
+
+// hasRegex reports whether a name is a regular expression, whose match sets captures.
+func (s *serverDraft) hasRegex() bool {
+	for _, n := range s.names {
+		if n.re != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -25,7 +25,7 @@ type mapRegex struct {
 	to *Value
 }
 
-// maxMapDepth bounds maps that refer to maps, so that a circle ends.
+// maxMapDepth bounds maps that refer to maps, so that a circle of volatile ones ends.
 const maxMapDepth = 8
 
 // mapBlock compiles map KEY $NAME { ... }.
@@ -120,6 +120,9 @@ func (m *mapVar) get(dst []byte, r *Request) ([]byte, bool) {
 	}
 	if r.p.mapDepth >= maxMapDepth {
 		return dst, true
+	}
+	if !m.volatile {
+		r.setVar(m.slot, nil) // what a map that refers to itself finds
 	}
 	r.p.mapDepth++
 	v := r.eval(m.find(r, r.eval(m.key)))

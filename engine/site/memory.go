@@ -13,8 +13,8 @@ type private struct {
 	depth int
 	// mapDepth counts maps that are being evaluated inside each other.
 	mapDepth int
-	vars  [][]byte // slots of set, map and named captures; nil: not set
-	caps  []int    // offsets of the last regular expression's groups in capSrc
+	vars     [][]byte // slots of set, map and named captures; nil: not set
+	caps     []int    // offsets of the last regular expression's groups in capSrc
 	// capSrc is stable: it is in the head or in an arena.
 	capSrc []byte
 
@@ -22,7 +22,7 @@ type private struct {
 	location   []byte // Location of a redirect whose status led to an error_page
 	realm      []byte // of the last auth_basic that asked for a password
 
-	action     Action // of the last phase walk
+	action Action // of the last phase walk
 
 	realRemote     netip.AddrPort // client address before real_ip changed it
 	realRemoteUnix bool

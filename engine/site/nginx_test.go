@@ -17,50 +17,75 @@ import (
 	"dyups/codec"
 )
 
-// TestAgainstNginx holds this package's answers against those of an nginx in PATH: the configurations of
-// testdata/nginx, each with its requests. A proxied request is answered by a backend that tells what it was sent.
+// The configurations of testdata/nginx stand above a line "----", as the inside of http; below it is one request a
+// line: target, host and further fields cut by "|"; a method may stand before the target. The .want file beside each
+// has the answers, which are nginx's and ours; a proxied request is answered by a backend that tells what it was sent.
+
+// TestRecorded holds this package's answers against the recorded ones.
+func TestRecorded(t *testing.T) {
+	for _, file := range nginxConfs(t) {
+		config, requests := readConf(t, file, "18080", "18081")
+		s := mustCompile(t, config)
+		var out strings.Builder
+		for _, line := range requests {
+			fmt.Fprintf(&out, "%s\n\t%s\n", line, askSite(s, "18080", rawRequest(line)))
+		}
+		wantFile := strings.TrimSuffix(file, ".conf") + ".want"
+		want, _ := os.ReadFile(wantFile)
+		if out.String() == string(want) {
+			continue
+		}
+		if *rewriteGolden {
+			if err := os.WriteFile(wantFile, []byte(out.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		t.Errorf("%s differs; now it is:\n%s", wantFile, out.String())
+	}
+}
+
+// TestAgainstNginx holds this package's answers against those of an nginx in PATH.
 func TestAgainstNginx(t *testing.T) {
 	bin, err := exec.LookPath("nginx")
 	if err != nil {
 		t.Skip("no nginx in PATH")
 	}
-	backend := startBackend(t)
-	files, _ := filepath.Glob("testdata/nginx/*.conf")
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".conf"), func(t *testing.T) { compareWith(t, bin, f, backend) })
+	_, backend, _ := net.SplitHostPort(startBackend(t))
+	for _, file := range nginxConfs(t) {
+		port := freePort(t)
+		config, requests := readConf(t, file, port, backend)
+		s := mustCompile(t, config)
+		startNginx(t, bin, config, port)
+		for _, line := range requests {
+			raw := rawRequest(line)
+			if ours, theirs := askSite(s, port, raw), askNginx(t, "127.0.0.1:"+port, raw); ours != theirs {
+				t.Errorf("%s: %s\n  ours:  %s\n  nginx: %s", file, line, ours, theirs)
+			}
+		}
 	}
 }
 
-// compareWith runs one configuration: above a line "----" the inside of http, below it one request a line, as target,
-// host and further fields cut by "|"; a method may stand before the target.
-func compareWith(t *testing.T, bin, file, backend string) {
+func nginxConfs(t *testing.T) []string {
+	files, err := filepath.Glob("testdata/nginx/*.conf")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no configurations: %v", err)
+	}
+	return files
+}
+
+// readConf reads a configuration and its requests, with the ports filled in.
+func readConf(t *testing.T, file, port, backend string) (config string, requests []string) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, requests, ok := strings.Cut(string(text), "\n----\n")
+	filled := strings.NewReplacer("%PORT%", port, "%BACKEND%", backend).Replace(string(text))
+	config, rest, ok := strings.Cut(filled, "\n----\n")
 	if !ok {
 		t.Fatalf("%s has no line ----", file)
 	}
-	port := freePort(t)
-	_, backendPort, _ := net.SplitHostPort(backend)
-	config = strings.NewReplacer("%PORT%", port, "%BACKEND%", backendPort).Replace(config)
-	s, err := compile(config, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	startNginx(t, bin, config, port)
-	for _, line := range strings.Split(strings.TrimSpace(requests), "\n") {
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		raw := rawRequest(line)
-		theirs := askNginx(t, "127.0.0.1:"+port, raw)
-		ours := askSite(s, port, backend, raw)
-		if ours != theirs {
-			t.Errorf("%s\n  ours:  %s\n  nginx: %s", line, ours, theirs)
-		}
-	}
+	return config, strings.Split(strings.TrimSpace(rest), "\n")
 }
 
 func rawRequest(line string) string {
@@ -195,7 +220,7 @@ func askNginx(t *testing.T, addr, raw string) string {
 }
 
 // askSite gives our answer in the form of askNginx.
-func askSite(s *Site, port, backend, raw string) string {
+func askSite(s *Site, port, raw string) string {
 	r := testRequest(s, "127.0.0.1:"+port)
 	r.Now = time.Now
 	local := netip.MustParseAddrPort("127.0.0.1:" + port)
@@ -222,9 +247,6 @@ loop:
 			a = next
 		case DoLocal: // there are no files
 			a = Action{Kind: DoError, Status: 404}
-			if n := len(r.URI); r.URI[n-1] == '/' {
-				a.Status = 404
-			}
 		case DoProxy:
 			var t Target
 			if code, _ := r.Loc.Proxy.Target(r, &t); code != 0 {

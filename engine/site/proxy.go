@@ -2,6 +2,7 @@ package site
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 
 	"dyups/codec/conf"
@@ -257,4 +258,6 @@ func (p *ProxyConf) target(r *Request, uri []byte, literal bool) []byte {
 }
 
 // explain makes a text for the error log; only requests that fail pay for it.
-func (r *Request) explain(what string, found []byte) string { return what + ` "` + string(found) + `"` }
+func (r *Request) explain(what string, found []byte) string {
+	return what + " " + strconv.Quote(string(found))
+}

@@ -189,6 +189,9 @@ func (l *level) parseCond(d *conf.Directive) (*cond, error) {
 		return conf.Errorf(w.Pos, "invalid condition %q in \"if\", it must be ($variable), or ($variable OP VALUE) with OP =, !=, ~, ~*, !~ or !~*", w.Text)
 	}
 	first, last := &words[0], &words[len(words)-1]
+	if strings.HasPrefix(first.Text, "(-") || strings.HasPrefix(first.Text, "(!-") {
+		return nil, conf.Errorf(first.Pos, "file test %q in \"if\" is not supported by this version", first.Text[1:])
+	}
 	if !strings.HasPrefix(first.Text, "(") || !strings.HasSuffix(last.Text, ")") {
 		return nil, bad(*first)
 	}

@@ -98,8 +98,6 @@ func append3(dst []byte, n int) []byte {
 	return append(dst, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
 }
 
-func append2(dst []byte, n int) []byte { return append(dst, byte('0'+n/10%10), byte('0'+n%10)) }
-
 func varMsec(dst []byte, r *Request) ([]byte, bool) {
 	t := r.now()
 	dst = append(appendInt(dst, t.Unix()), '.')

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// rawConn does blocking reads and writes on a socket without the net package's machinery, so that a count of allocations
+// counts the engine's alone.
+func rawConn(t testing.TB, c net.Conn) int {
+	t.Helper()
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	fd := int(f.Fd()) // blocking from here on
+	return fd
+}
+
+// rawOrigin answers every read on its connections with the same bytes, without allocating.
+func rawOrigin(t testing.TB, answer string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				buf, out := make([]byte, 4096), []byte(answer)
+				for {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+					if _, err := c.Write(out); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// TestProxyAllocs checks that a proxied request costs no allocation once everything is warm: parse, route, variables,
+// pick, pool, both heads, the access log record.
+func TestProxyAllocs(t *testing.T) {
+	f := func(name, site, request, answer string) {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1, fmt.Sprintf(site, rawOrigin(t, answer)))
+			fd := rawConn(t, r.dial(0).Conn)
+			req, buf := []byte(request), make([]byte, 64<<10)
+			round := func() {
+				if _, err := syscall.Write(fd, req); err != nil {
+					t.Fatal(err)
+				}
+				for n := 0; ; {
+					m, err := syscall.Read(fd, buf[n:])
+					if err != nil || m == 0 {
+						t.Fatalf("read: %d %v", m, err)
+					}
+					if n += m; bytes.HasSuffix(buf[:n], []byte("END")) || bytes.HasSuffix(buf[:n], []byte("0\r\n\r\n")) {
+						if !bytes.HasPrefix(buf, []byte("HTTP/1.1 200")) {
+							t.Fatalf("%q", buf[:n])
+						}
+						return
+					}
+				}
+			}
+			for range 200 {
+				round()
+			}
+			if n := testing.AllocsPerRun(500, round); n > 0 {
+				t.Errorf("%v allocations a request, want 0", n)
+			}
+		})
+	}
+	const site = `
+upstream b { server %s; keepalive_requests 1000000; }
+server {
+    listen 127.0.0.1:0; keepalive_requests 1000000;
+    location / {
+        proxy_pass http://b;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header Host $host;
+        add_header X-Upstream $upstream_addr;
+    }
+    location /var/ { proxy_pass http://$arg_b; }
+}`
+	const get = "GET /a/b?b=b HTTP/1.1\r\nHost: example.test\r\nUser-Agent: t\r\nAccept: */*\r\n\r\n"
+	f("length", site, get, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nEND")
+	f("chunked", site, get, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nEND\r\n0\r\n\r\n")
+	f("variable", site, "GET /var/x?b=b HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nEND")
+	f("post", site, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nEND")
+}
+
+// TestConnSize keeps what an idle connection costs in sight: its struct and its places in the loop's tables.
+func TestConnSize(t *testing.T) {
+	if n := unsafe.Sizeof(conn{}) + 2*unsafe.Sizeof((*conn)(nil)); n > 512 {
+		t.Errorf("an idle connection costs %d bytes, want at most 512 (and never more than 1024)", n)
+	}
+}
