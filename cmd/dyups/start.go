@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/valyala/fasthttp"
+
+	"dyups/admin"
+	"dyups/engine"
+	"dyups/engine/site"
+	"dyups/upstream"
+	"dyups/upstream/resolve"
+)
+
+// server is the running process: the rooms, joined. Only the main goroutine (and, during a reload, the one it waits for)
+// touches its fields.
+type server struct {
+	loader   *loader
+	stderr   io.Writer
+	log      *errorLog
+	store    *upstream.Store
+	admin    *admin.Admin
+	resolver *resolve.Resolver
+	engine   *engine.Engine
+	conf     *configuration            // in force
+	site     atomic.Pointer[site.Site] // of conf, for commands, which come from any goroutine
+	pid      string                    // the pid file that was written, "" if none
+}
+
+// start is the mode without -t and -s: check, bind, publish, and serve until told to stop.
+func start(l *loader, stdout, stderr io.Writer) int {
+	signal.Ignore(syscall.SIGPIPE) // a reader of our standard error that leaves must not take the proxy with it
+	s := &server{loader: l, stderr: stderr, log: newErrorLog()}
+	defer s.log.close()
+	c, err := l.load(context.Background())
+	if err != nil {
+		s.early(err)
+		return 1
+	}
+	for _, w := range c.warnings {
+		s.say(engine.Warn, w)
+	}
+	ready := readyPipe()
+	if c.main.Daemon && ready == nil {
+		return daemonise(stderr)
+	}
+	if err := s.serve(c); err != nil {
+		s.say(engine.Emerg, err.Error())
+		s.stop()
+		return 1
+	}
+	caught := catch()
+	if err := s.writePid(); err != nil {
+		s.say(engine.Emerg, err.Error())
+		s.stop()
+		return 1
+	}
+	if l.opt.config == "" {
+		printTour(stdout, s.engine.Addrs())
+	}
+	if err := s.detach(ready); err != nil {
+		s.log.log(engine.Err, 0, fmt.Sprintf("cannot let go of the terminal: %v", err))
+	}
+	s.loop(caught)
+	s.stop()
+	return 0
+}
+
+// say tells about something before or while starting: on standard error, and in the error log.
+func (s *server) say(level engine.Level, msg string) {
+	fmt.Fprintf(s.stderr, "dyups: [%s] %s\n", levelNames[level], msg)
+	s.log.log(level, 0, msg)
+}
+
+// early reports an error that came before the configuration could name an error log.
+func (s *server) early(err error) {
+	t := earlyTarget(s.loader.root, s.loader.opt.errorLog)
+	if t.path != "" { // else say writes to the same place
+		s.log.setTargets([]logTarget{t}, func(string) {})
+	}
+	s.say(engine.Emerg, err.Error())
+}
+
+// serve builds the rooms around a checked configuration and starts the loops. Every socket listens when it returns nil.
+func (s *server) serve(c *configuration) error {
+	m := c.main
+	for _, e := range m.Env {
+		name, value := cutEnv(e)
+		os.Setenv(name, value)
+	}
+	if err := s.openLogs(m); err != nil {
+		return err
+	}
+	s.limits(m)
+	s.store = upstream.NewStore()
+	s.resolver = resolve.New(0)
+	s.site.Store(c.site)
+	s.admin = admin.New(admin.Config{
+		Store: s.store, Options: upstreamOptions(context.Background(), s.site.Load), QueueBytes: c.site.Dyups.ShmZoneSize,
+		Log: func(level int, msg string) { s.log.log(engine.Level(level), 0, msg) },
+	})
+	if err := s.admin.Replace(c.upstreams); err != nil {
+		return fmt.Errorf("cannot publish the upstreams: %w", err)
+	}
+	var err error
+	s.engine, err = engine.New(engine.Config{
+		Loops: m.Loops, Connections: m.Connections, Store: s.store,
+		Interface: s.mount, Resolve: s.resolve,
+		Log: s.log.log, LogLevel: engine.Level(s.log.level.Load()), Version: version,
+	})
+	if err != nil {
+		return err
+	}
+	prepared, err := s.prepare(c)
+	if err != nil {
+		return err
+	}
+	if err := s.become(m.User); err != nil {
+		prepared.Discard()
+		return err
+	}
+	if m.Dir != "" {
+		if err := os.Chdir(m.Dir); err != nil {
+			prepared.Discard()
+			return fmt.Errorf("cannot use working_directory %q: %w", m.Dir, reason(err))
+		}
+	}
+	tuneRuntime(m.Loops)
+	s.engine.Install(prepared, s.retired)
+	s.conf = c
+	s.log.logf(engine.Notice, "dyups/%s started, at the level of nginx/%s, event loops: %d", version, nginxLevel, m.Loops)
+	return nil
+}
+
+// openLogs opens the error log that the configuration, -e or the default names, and the one of -e in any case: nginx
+// creates it before it reads the configuration, and scripts count on the file.
+func (s *server) openLogs(m *mainConf) error {
+	if e := s.loader.opt.errorLog; e != "" && e != "stderr" {
+		if f, err := openLog(below(s.loader.root, e)); err != nil {
+			fmt.Fprintf(s.stderr, "dyups: [warn] %v\n", err)
+		} else {
+			f.Close()
+		}
+	}
+	return s.log.setTargets(m.logTargets(s.loader.opt.errorLog), func(msg string) {
+		fmt.Fprintf(s.stderr, "dyups: [warn] %s\n", msg)
+	})
+}
+
+// prepare binds the sockets and opens the access logs of a configuration.
+func (s *server) prepare(c *configuration) (*engine.Prepared, error) {
+	p, err := s.engine.Prepare(c.site)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range c.literals {
+		p.Implicit(l.host, l.port, l.addrs)
+	}
+	return p, nil
+}
+
+// retired says, in the words of an nginx master about a worker, that the last request of a configuration which was
+// replaced has ended; scripts wait for this line. It runs on a loop.
+func (s *server) retired() {
+	s.log.logf(engine.Notice, "worker process %d exited with code 0", os.Getpid())
+}
+
+// mount makes the handler of one location with dyups_interface. The one answer that the interface leaves to the server,
+// it marks with a key of its own; here it becomes the engine's.
+func (s *server) mount(l *site.Location) fasthttp.RequestHandler {
+	h := s.admin.Handler(admin.HandlerOptions{
+		Prefix: l.Prefix, DetailFull: l.DyupsDetailFull,
+		Path: engine.RequestPath, HasBody: engine.RequestHasBody,
+	})
+	return func(ctx *fasthttp.RequestCtx) {
+		h(ctx)
+		if ctx.UserValue(admin.StockPageKey) != nil {
+			ctx.SetUserValue(engine.StockPageKey, true)
+		}
+	}
+}
+
+// resolve looks up a name of proxy_pass that is no upstream, with the location's own resolver.
+func (s *server) resolve(ctx context.Context, r *site.Resolver, host string) ([]netip.Addr, error) {
+	if r == nil {
+		return nil, fmt.Errorf("no resolver defined to resolve %s", host)
+	}
+	return s.resolver.Lookup(ctx, &resolve.Config{
+		Servers: r.Addrs, Valid: r.Valid, IPv4: r.IPv4, IPv6: r.IPv6, Timeout: r.Timeout,
+	}, host)
+}
+
+// writePid writes the pid file. The built-in configuration has none; the default one is left out where its folder is
+// missing, for it was not asked for.
+func (s *server) writePid() error {
+	m := s.conf.main
+	if s.loader.opt.config == "" {
+		return nil
+	}
+	if !m.PidGiven {
+		if _, err := os.Stat(filepath.Dir(m.Pid)); err != nil {
+			s.say(engine.Warn, fmt.Sprintf("no pid file: the folder of the default one, %q, is missing; -s needs it or a pid directive", m.Pid))
+			return nil
+		}
+	}
+	if err := writePid(m.Pid); err != nil {
+		return err
+	}
+	s.pid = m.Pid
+	return nil
+}
+
+// stop ends what is left at once, in the order that loses nothing: no new requests, no new commands, then the logs.
+func (s *server) stop() {
+	if s.engine != nil {
+		s.engine.Close()
+	}
+	if s.admin != nil {
+		s.admin.Close()
+	}
+	if s.resolver != nil {
+		s.resolver.Close()
+	}
+	if s.pid != "" {
+		if err := removePid(s.pid); err != nil {
+			s.log.log(engine.Warn, 0, err.Error())
+		}
+	}
+	s.log.log(engine.Notice, 0, "exit")
+	s.log.close()
+}

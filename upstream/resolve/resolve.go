@@ -1,0 +1,236 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is one "resolver" directive together with its "resolver_timeout". It is only read.
+type Config struct {
+	Servers    []string      // name servers as host:port, at least one
+	Valid      time.Duration // how long an answer is kept; 0: as long as its records say
+	IPv4, IPv6 bool          // which address families to ask for, at least one
+	Timeout    time.Duration // bound on one whole look-up; 0: DefaultTimeout
+}
+
+// DefaultTimeout bounds a look-up whose Config has no Timeout; it is nginx's default for resolver_timeout.
+const DefaultTimeout = 30 * time.Second
+
+// DefaultCacheNames is how many names a Resolver keeps unless New is told otherwise.
+const DefaultCacheNames = 4096
+
+// attemptTimeout is how long one server may stay silent before the next one is asked. nginx waits 5 s; a client that
+// waits for its page is better served by a second try within the same breath.
+const attemptTimeout = 2 * time.Second
+
+// Codes of an Error beyond the response codes of DNS (RFC 1035 section 4.1.1).
+const (
+	codeFormat   = 1
+	codeFailure  = 2
+	codeNotFound = 3
+	codeTimedOut = 110
+)
+
+// Error is a look-up that ended without an address. Its text is nginx's:
+// "www.test could not be resolved (3: Host not found)".
+type Error struct {
+	Name string
+	Code int // response code of the name server, or 110 for a timeout
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s could not be resolved (%d: %s)", e.Name, e.Code, codeText(e.Code))
+}
+
+// Timeout reports whether the look-up ran out of time.
+func (e *Error) Timeout() bool { return e.Code == codeTimedOut }
+
+func codeText(code int) string {
+	switch code {
+	case codeFormat:
+		return "Format error"
+	case codeFailure:
+		return "Server failure"
+	case codeNotFound:
+		return "Host not found"
+	case 4:
+		return "Unimplemented"
+	case 5:
+		return "Operation refused"
+	case codeTimedOut:
+		return "Operation timed out"
+	}
+	return "Unknown error"
+}
+
+// ErrClosed is the error of a look-up on a Resolver that was closed.
+var ErrClosed = errors.New("resolver is closed")
+
+// Resolver looks names up and keeps what it learned. Make it with New. All methods may be called from any goroutine.
+type Resolver struct {
+	max  int              // names kept
+	now  func() time.Time // the clock, for tests
+	turn atomic.Uint32    // which server is asked first
+
+	life context.Context // ends with Close; parent of every exchange
+	stop context.CancelFunc
+	work sync.WaitGroup // exchanges under way
+
+	mu      sync.Mutex // guards what is below; held for map operations only
+	closed  bool
+	cache   map[string]answer
+	flights map[string]*flight
+}
+
+// answer is what is known about a name until expires.
+type answer struct {
+	addrs   []netip.Addr // not written again
+	expires time.Time
+}
+
+// flight is one exchange that any number of callers wait for. answer and err are set before done is closed.
+type flight struct {
+	done   chan struct{}
+	answer answer
+	err    error
+}
+
+// New makes a Resolver that keeps at most cacheNames names; 0 means DefaultCacheNames.
+func New(cacheNames int) *Resolver {
+	if cacheNames <= 0 {
+		cacheNames = DefaultCacheNames
+	}
+	life, stop := context.WithCancel(context.Background())
+	return &Resolver{
+		max: cacheNames, now: time.Now, life: life, stop: stop,
+		cache: map[string]answer{}, flights: map[string]*flight{},
+	}
+}
+
+// Close ends every look-up under way and waits for it. Later look-ups return ErrClosed.
+func (r *Resolver) Close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.stop()
+	r.work.Wait()
+}
+
+// Lookup returns the addresses of host, at least one when err is nil, in the order of the answer. The slice belongs to
+// the caller. One trailing dot of host is ignored. It blocks for cfg.Timeout at most, or until ctx is done; a name
+// without an address, an unreachable server and a timeout are an *Error.
+func (r *Resolver) Lookup(ctx context.Context, cfg *Config, host string) ([]netip.Addr, error) {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if len(cfg.Servers) == 0 || !cfg.IPv4 && !cfg.IPv6 {
+		return nil, fmt.Errorf("cannot resolve %q: no name server or no address family is configured", host)
+	}
+	fqdn, ok := presentation(name)
+	if !ok {
+		return nil, &Error{host, codeNotFound}
+	}
+	key := cacheKey(cfg, name)
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if a, ok := r.cache[key]; ok && r.now().Before(a.expires) {
+		r.mu.Unlock()
+		return slices.Clone(a.addrs), nil
+	}
+	f := r.flights[key]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		r.flights[key] = f
+		r.work.Add(1)
+		go r.fly(f, key, cfg, host, fqdn)
+	}
+	r.mu.Unlock()
+
+	select {
+	case <-f.done:
+		return slices.Clone(f.answer.addrs), f.err
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, &Error{host, codeTimedOut}
+		}
+		return nil, ctx.Err()
+	}
+}
+
+// fly runs the exchange of one flight, keeps its answer and wakes those who wait.
+func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string) {
+	defer r.work.Done()
+	timeout := cfg.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(r.life, timeout)
+	defer cancel()
+	found, code := r.ask(ctx, cfg, fqdn)
+	switch {
+	case len(found.addrs) > 0:
+		ttl := found.ttl
+		if cfg.Valid > 0 {
+			ttl = cfg.Valid
+		}
+		f.answer = answer{found.addrs, r.now().Add(ttl)}
+	case r.life.Err() != nil:
+		f.err = ErrClosed
+	default:
+		f.err = &Error{host, code}
+	}
+	r.mu.Lock()
+	delete(r.flights, key)
+	if f.err == nil {
+		r.keep(key, f.answer)
+	}
+	r.mu.Unlock()
+	close(f.done)
+}
+
+// keep stores an answer; the caller holds mu. A full cache first loses what is out of date, then any one name: names
+// come from clients, so no order of use is worth defending.
+func (r *Resolver) keep(key string, a answer) {
+	if _, ok := r.cache[key]; !ok && len(r.cache) >= r.max {
+		now := r.now()
+		for k, old := range r.cache {
+			if !now.Before(old.expires) {
+				delete(r.cache, k)
+			}
+		}
+		for k := range r.cache {
+			if len(r.cache) < r.max {
+				break
+			}
+			delete(r.cache, k)
+		}
+	}
+	r.cache[key] = a
+}
+
+// cacheKey tells apart what different resolver directives may answer differently.
+func cacheKey(cfg *Config, name string) string {
+	var b strings.Builder
+	b.WriteString(name)
+	for _, on := range []bool{cfg.IPv4, cfg.IPv6} {
+		if on {
+			b.WriteString("\x00+")
+		} else {
+			b.WriteString("\x00-")
+		}
+	}
+	b.WriteString(cfg.Valid.String())
+	for _, s := range cfg.Servers {
+		b.WriteByte(0)
+		b.WriteString(s)
+	}
+	return b.String()
+}

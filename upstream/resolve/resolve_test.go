@@ -1,0 +1,334 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// stub is a name server on a free loopback port, over UDP and TCP, that answers from a zone in master file form.
+type stub struct {
+	addr  string
+	asked atomic.Int64 // questions over UDP
+	tcp   atomic.Int64
+}
+
+// newStub serves zone. A name that is not in it does not exist; names with a special meaning: "drop." is never answered,
+// "fail." is answered with a server failure, "big." is truncated over UDP, "odd." is preceded by a foreign datagram.
+func newStub(t *testing.T, zone ...string) *stub {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", pc.LocalAddr().String())
+	if err != nil {
+		pc.Close()
+		t.Skipf("the port is taken for TCP: %v", err)
+	}
+	s := &stub{addr: pc.LocalAddr().String()}
+	var rrs []dns.RR
+	for _, line := range zone {
+		rr, err := dns.NewRR(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rrs = append(rrs, rr)
+	}
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { s.serve(w, q, rrs) })
+	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: ln, Handler: handler}} {
+		up := make(chan struct{})
+		srv.NotifyStartedFunc = func() { close(up) }
+		go srv.ActivateAndServe()
+		<-up
+		t.Cleanup(func() { srv.Shutdown() })
+	}
+	return s
+}
+
+func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg, zone []dns.RR) {
+	udp := w.RemoteAddr().Network() == "udp"
+	if udp {
+		s.asked.Add(1)
+	} else {
+		s.tcp.Add(1)
+	}
+	m := new(dns.Msg)
+	m.SetReply(q)
+	name := strings.ToLower(q.Question[0].Name)
+	exists := false
+	owner := name
+	for _, rr := range zone {
+		if strings.ToLower(rr.Header().Name) != owner {
+			continue
+		}
+		exists = true
+		if c, ok := rr.(*dns.CNAME); ok {
+			m.Answer = append(m.Answer, rr)
+			owner = c.Target
+		} else if rr.Header().Rrtype == q.Question[0].Qtype {
+			m.Answer = append(m.Answer, rr)
+		}
+	}
+	if !exists {
+		m.Rcode = dns.RcodeNameError
+	}
+	switch name {
+	case "drop.":
+		return
+	case "fail.":
+		m.Rcode = dns.RcodeServerFailure
+	case "big.":
+		if udp {
+			m.Truncated, m.Answer = true, nil
+		}
+	case "odd.":
+		foreign := m.Copy()
+		foreign.Id++
+		w.WriteMsg(foreign)
+		w.Write([]byte("not a message"))
+	}
+	w.WriteMsg(m)
+}
+
+func text(t *testing.T, r *Resolver, cfg *Config, host string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	addrs, err := r.Lookup(ctx, cfg, host)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Trim(fmt.Sprint(addrs), "[]")
+}
+
+func TestLookup(t *testing.T) {
+	s := newStub(t,
+		"one. 60 A 127.0.0.1",
+		"multi. 60 A 127.0.0.9", "multi. 60 A 127.0.0.2", "multi. 60 A 127.0.0.9",
+		"both. 60 A 127.0.0.1", "both. 60 AAAA ::1",
+		"six. 60 AAAA ::1",
+		"alias. 60 CNAME middle.", "middle. 60 CNAME one.",
+		"away. 60 CNAME ring.", "ring. 60 CNAME away.",
+		"nothing. 60 TXT x",
+		"big. 60 A 127.0.0.7",
+		"odd. 60 A 127.0.0.5",
+		`wei\\rd. 60 A 127.0.0.6`,
+		"fail. 60 A 127.0.0.1",
+	)
+	r := New(0)
+	defer r.Close()
+	v4 := &Config{Servers: []string{s.addr}, IPv4: true}
+	v46 := &Config{Servers: []string{s.addr}, IPv4: true, IPv6: true}
+	f := func(cfg *Config, host, want string) {
+		t.Helper()
+		if got := text(t, r, cfg, host); got != want {
+			t.Errorf("Lookup(%q) = %s, want %s", host, got, want)
+		}
+	}
+	f(v4, "one", "127.0.0.1")
+	f(v4, "ONE.", "127.0.0.1")
+	f(v4, "multi", "127.0.0.9 127.0.0.2 127.0.0.9")
+	f(v46, "both", "127.0.0.1 ::1")
+	f(v4, "both", "127.0.0.1")
+	f(&Config{Servers: []string{s.addr}, IPv6: true}, "both", "::1")
+	f(v46, "six", "::1")
+	f(v46, "one", "127.0.0.1")
+	f(v4, "six", "six could not be resolved (3: Host not found)")
+	f(v4, "alias", "127.0.0.1")
+	f(v4, "away", "away could not be resolved (3: Host not found)")
+	f(v4, "nothing", "nothing could not be resolved (3: Host not found)")
+	f(v4, "nx.test", "nx.test could not be resolved (3: Host not found)")
+	f(v4, "fail", "fail could not be resolved (2: Server failure)")
+	f(v4, "big", "127.0.0.7")
+	f(v4, "odd", "127.0.0.5")
+	f(v4, `wei\rd`, "127.0.0.6")
+	f(v4, `wei\092rd`, `wei\092rd could not be resolved (3: Host not found)`)
+	f(v4, "", " could not be resolved (3: Host not found)")
+	f(v4, "a..b", "a..b could not be resolved (3: Host not found)")
+	f(v4, strings.Repeat("x", 64), strings.Repeat("x", 64)+" could not be resolved (3: Host not found)")
+	f(&Config{Servers: []string{s.addr}}, "one", `cannot resolve "one": no name server or no address family is configured`)
+	if s.tcp.Load() != 1 {
+		t.Errorf("%d questions over TCP, want 1", s.tcp.Load())
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	s := newStub(t, "drop. 60 A 127.0.0.1")
+	r := New(0)
+	defer r.Close()
+	cfg := &Config{Servers: []string{s.addr}, IPv4: true, Timeout: 50 * time.Millisecond}
+	_, err := r.Lookup(context.Background(), cfg, "drop")
+	var e *Error
+	if !errors.As(err, &e) || !e.Timeout() || err.Error() != "drop could not be resolved (110: Operation timed out)" {
+		t.Errorf("a dropped question gave %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := r.Lookup(ctx, cfg, "drop"); err == nil || !strings.Contains(err.Error(), "110") {
+		t.Errorf("a caller out of time got %v", err)
+	}
+}
+
+// A server that is not there, or fails, is followed by the next.
+func TestNextServer(t *testing.T) {
+	s := newStub(t, "one. 60 A 127.0.0.1")
+	dead, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := dead.LocalAddr().String()
+	dead.Close()
+	r := New(0)
+	defer r.Close()
+	for range 3 {
+		cfg := &Config{Servers: []string{gone, s.addr}, IPv4: true, Timeout: 10 * time.Second}
+		if got := text(t, r, cfg, "one"); got != "127.0.0.1" {
+			t.Errorf("with a dead server beside a live one: %s", got)
+		}
+		r.mu.Lock()
+		clear(r.cache)
+		r.mu.Unlock()
+	}
+}
+
+func TestCache(t *testing.T) {
+	s := newStub(t, "a. 60 A 127.0.0.1", "b. 1 CNAME c.", "c. 60 A 127.0.0.1", "d. 60 A 127.0.0.1", "zero. 0 A 127.0.0.1")
+	r := New(2)
+	defer r.Close()
+	clock := time.Unix(1000, 0)
+	r.now = func() time.Time { return clock }
+	cfg := &Config{Servers: []string{s.addr}, IPv4: true}
+	f := func(cfg *Config, host string, wantAsked int64) {
+		t.Helper()
+		before := s.asked.Load()
+		text(t, r, cfg, host)
+		if got := s.asked.Load() - before; got != wantAsked {
+			t.Errorf("looking up %q at %v asked %d times, want %d", host, clock.Unix(), got, wantAsked)
+		}
+		if len(r.cache) > 2 {
+			t.Errorf("the cache holds %d names, want 2 at most", len(r.cache))
+		}
+	}
+	f(cfg, "a", 1)
+	f(cfg, "a", 0)
+	f(cfg, "b", 1)
+	f(cfg, "b", 0)
+	clock = clock.Add(2 * time.Second)
+	f(cfg, "a", 0)
+	f(cfg, "b", 1) // the alias was good for a second only
+	clock = clock.Add(time.Minute)
+	f(cfg, "a", 1)
+	f(cfg, "nx", 1)
+	f(cfg, "nx", 1) // failures are not kept
+	f(cfg, "zero", 1)
+	f(cfg, "zero", 1)
+	f(cfg, "d", 1)
+	valid := &Config{Servers: []string{s.addr}, IPv4: true, Valid: time.Hour}
+	f(valid, "a", 1)
+	clock = clock.Add(30 * time.Minute)
+	f(valid, "a", 0)
+}
+
+func TestSingleFlight(t *testing.T) {
+	s := newStub(t, "drop. 60 A 127.0.0.1")
+	r := New(0)
+	cfg := &Config{Servers: []string{s.addr}, IPv4: true, Timeout: time.Minute}
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if _, err := r.Lookup(context.Background(), cfg, "drop"); !errors.Is(err, ErrClosed) {
+				t.Errorf("a look-up that Close ended returned %v", err)
+			}
+		})
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for s.asked.Load() == 0 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	r.mu.Lock()
+	flights := len(r.flights)
+	r.mu.Unlock()
+	if flights != 1 {
+		t.Errorf("%d exchanges for one name, want 1", flights)
+	}
+	r.Close()
+	wg.Wait()
+	if _, err := r.Lookup(context.Background(), cfg, "one"); !errors.Is(err, ErrClosed) {
+		t.Errorf("a look-up after Close returned %v", err)
+	}
+}
+
+// FuzzPresentation: what presentation accepts goes onto the wire as exactly the bytes of the name.
+func FuzzPresentation(f *testing.F) {
+	for _, s := range []string{"a.b", `x\092y`, "é", "a b", "\x00", `"`, "@", "a..b", "."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		p, ok := presentation(name)
+		if !ok {
+			return
+		}
+		wire := make([]byte, 300)
+		n, err := dns.PackDomainName(p, wire, 0, nil, false)
+		if err != nil {
+			t.Fatalf("presentation(%q) = %q cannot be packed: %v", name, p, err)
+		}
+		var want []byte
+		for label := range strings.SplitSeq(name, ".") {
+			want = append(append(want, byte(len(label))), label...)
+		}
+		if back, _, err := dns.UnpackDomainName(wire, 0); err != nil || back != p {
+			t.Fatalf("presentation(%q) = %q comes back as %q, %v", name, p, back, err)
+		}
+		if string(wire[:n]) != string(append(want, 0)) {
+			t.Fatalf("presentation(%q) packs to %q", name, wire[:n])
+		}
+	})
+}
+
+// FuzzRead: any message that can be unpacked gives as many addresses as it has records of the type, and never panics.
+func FuzzRead(f *testing.F) {
+	m := new(dns.Msg)
+	m.SetQuestion("a.", dns.TypeA)
+	m.Response = true
+	for _, line := range []string{"a. 5 CNAME b.", "b. 7 A 127.0.0.1"} {
+		rr, _ := dns.NewRR(line)
+		m.Answer = append(m.Answer, rr)
+	}
+	b, _ := m.Pack()
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := new(dns.Msg)
+		if m.Unpack(b) != nil {
+			return
+		}
+		f, alias := read(m, dns.TypeA)
+		if len(f.addrs) > len(m.Answer) || f.ttl < 0 || len(f.addrs) > 0 && alias != "" {
+			t.Fatalf("%d addresses, ttl %v, alias %q of %d records", len(f.addrs), f.ttl, alias, len(m.Answer))
+		}
+		answers(m, m)
+	})
+}
+
+// BenchmarkLookup measures a name that is known: what every request to a run-time name costs.
+func BenchmarkLookup(b *testing.B) {
+	r := New(0)
+	defer r.Close()
+	cfg := &Config{Servers: []string{"127.0.0.1:53"}, IPv4: true, IPv6: true}
+	r.cache[cacheKey(cfg, "www.example.test")] = answer{expires: time.Now().Add(time.Hour)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Lookup(context.Background(), cfg, "www.example.test"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
