@@ -45,11 +45,64 @@ func openLog(path string) (*logFile, error) {
 	return &logFile{path: path, f: f}, nil
 }
 
+// write appends to the file; called on the writer.
 func (f *logFile) write(b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.f == nil {
+		n, err := openLog(f.path)
+		if err != nil {
+			return err
+		}
+		f.f = n.f
+	}
 	_, err := f.f.Write(b)
 	return err
+}
+
+// lazyLogsMax bounds the files of access_log paths with variables that are open at once.
+const lazyLogsMax = 512
+
+// lazyLogs are the logs whose path has variables; the writer opens them. Loops share them.
+type lazyLogs struct {
+	mu    sync.RWMutex
+	files map[string]*logFile
+}
+
+// lazyLog is the log for an evaluated path. It takes a lock, as only configurations with such paths do.
+func (e *Engine) lazyLog(path []byte) *logFile {
+	s := &e.lazy
+	s.mu.RLock()
+	f := s.files[string(path)]
+	s.mu.RUnlock()
+	if f != nil {
+		return f
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.files) >= lazyLogsMax {
+		old := s.files
+		s.files = nil
+		e.logs.add(func() { closeAll(old) })
+	}
+	if s.files == nil {
+		s.files = map[string]*logFile{}
+	}
+	f = &logFile{path: string(path)}
+	s.files[f.path] = f
+	return f
+}
+
+// closeAll closes logs that a late record opens again.
+func closeAll(files map[string]*logFile) {
+	for _, f := range files {
+		f.mu.Lock()
+		if f.f != nil {
+			_ = f.f.Close()
+			f.f = nil
+		}
+		f.mu.Unlock()
+	}
 }
 
 func (f *logFile) reopen() error {
@@ -59,7 +112,9 @@ func (f *logFile) reopen() error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_ = f.f.Close()
+	if f.f != nil {
+		_ = f.f.Close()
+	}
 	f.f = n.f
 	return nil
 }
@@ -151,6 +206,12 @@ func (b *logBatch) record(ex *exchange, loc *site.Location) {
 			}
 		}
 		file := ex.site.logs[a.Path]
+		if a.PathValue != nil {
+			if ex.aux = a.PathValue.Append(ex.aux[:0], &ex.r); len(ex.aux) > 0 && ex.aux[0] != '/' {
+				ex.aux = append([]byte(ex.l.eng.cfg.Prefix), ex.aux...)
+			}
+			file = ex.l.eng.lazyLog(ex.aux)
+		}
 		if file == nil {
 			continue
 		}

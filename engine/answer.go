@@ -91,11 +91,10 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 		dst = append(dst, a.Name...)
 		dst = append(dst, ": "...)
 		from := len(dst)
-		if dst = a.Value.Append(dst, &ex.r); len(dst) == from {
+		if dst = a.Value.AppendField(dst, &ex.r); len(dst) == from {
 			dst = dst[:at]
 			continue
 		}
-		scrub(dst[from:])
 		dst = append(dst, '\r', '\n')
 	}
 	dst = append(dst, '\r', '\n')
@@ -103,15 +102,6 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 	ex.r.SentHead = ex.sentHead
 	ex.headSent = true
 	return dst
-}
-
-// scrub makes a value out of a request safe to stand in a field: a line end in it would begin another one.
-func scrub(v []byte) {
-	for i, b := range v {
-		if b == '\r' || b == '\n' || b == 0 {
-			v[i] = ' '
-		}
-	}
 }
 
 // addable are the statuses add_header works on without "always".

@@ -138,7 +138,9 @@ func (ex *exchange) proxy() bool {
 	if ex.r.ProxyPort == 0 {
 		ex.r.ProxyPort = 80
 	}
-	ex.table = ex.l.eng.cfg.Store.Load()
+	if ex.table = ex.site.last.Load(); ex.table == nil {
+		ex.table = ex.l.eng.cfg.Store.Load()
+	}
 	ex.up = nil
 	if !ex.target.HasPort && ex.target.Unix == "" {
 		ex.up = ex.table.Lookup(ex.target.Name)

@@ -287,7 +287,7 @@ func (ex *exchange) discard() bool {
 		ex.cut = status < 0
 		ex.linger = status > 0
 	case !ex.body.done:
-		ex.c.setTimeout(int64(lingerIdle))
+		ex.c.setTimeout(int64(ex.loc().LingeringTimeout))
 		return false
 	}
 	return ex.to(phDone)

@@ -18,12 +18,6 @@ const (
 	closing                      // to be closed as soon as its log record is written
 )
 
-// Lingering, as nginx's defaults: until the client is silent for lingerIdle, lingerMax in all.
-const (
-	lingerIdle = 5 * time.Second
-	lingerMax  = 30 * time.Second
-)
-
 // acceptMax is how many connections one listener event takes before others get their turn.
 const acceptMax = 64
 
@@ -148,6 +142,7 @@ func (c *conn) readHead() {
 			continue
 		}
 		ex.own(data[:n])
+		ex.r.Pipelined = kept
 		if kept {
 			c.skip(n)
 		} else {
@@ -168,6 +163,16 @@ func (c *conn) endOfInput(err syscall.Errno) {
 	c.close()
 }
 
+// cut ends a client at once, whatever it is doing.
+func (c *conn) cut() {
+	switch {
+	case c.state == busy && !c.ex.aborted:
+		c.ex.abort("connection closed by worker_shutdown_timeout")
+	case c.state != busy:
+		c.close()
+	}
+}
+
 // peer is the client's address for the error log.
 func (c *conn) peer() string {
 	if !c.remote.IsValid() {
@@ -178,7 +183,12 @@ func (c *conn) peer() string {
 
 // nextRequest makes the conn ready for another request after an exchange.
 func (c *conn) nextRequest(keepalive time.Duration) {
+	l := c.loop
 	c.ex, c.state = nil, awaitHead
+	if (l.draining || c.ls.inst != l.site) && c.in == nil && !c.canRead {
+		c.finish(false) // told to stay before that was known
+		return
+	}
 	c.setTimeout(int64(keepalive))
 	if c.in != nil || c.canRead {
 		c.loop.goOn(c)
@@ -193,8 +203,9 @@ func (c *conn) finish(linger bool) {
 	if linger && !c.rdHup {
 		sysShutdownWrite(c.fd)
 		c.state = lingering
-		c.lingerNs = c.loop.nowNs + int64(lingerMax)
-		c.setTimeout(int64(lingerIdle))
+		loc := c.ls.group.Default.Root
+		c.lingerNs = c.loop.nowNs + int64(loc.LingeringTime)
+		c.setTimeout(int64(loc.LingeringTimeout))
 		if c.canRead {
 			c.linger()
 		}
@@ -215,7 +226,7 @@ func (c *conn) linger() {
 			return
 		}
 		if n == 0 {
-			c.setTimeout(int64(lingerIdle))
+			c.setTimeout(int64(c.ls.group.Default.Root.LingeringTimeout))
 			return
 		}
 	}

@@ -43,6 +43,8 @@ type Config struct {
 	Log func(level Level, conn uint64, msg string)
 	// LogLevel is the least grave level that Log wants.
 	LogLevel Level
+	// Prefix is the folder below which an access_log path with variables stands when its value is relative.
+	Prefix string
 	// Version stands in the Server field after "dyups/".
 	Version string
 }
@@ -62,7 +64,7 @@ type Engine struct {
 	started    bool
 	current    *installed
 	sockets    map[string]*socket
-	active     sync.WaitGroup
+	lazy       lazyLogs
 }
 
 // New makes an engine; nothing listens yet.
@@ -119,6 +121,11 @@ func (e *Engine) Reopen() error {
 			return err
 		}
 	}
+	e.lazy.mu.Lock()
+	old := e.lazy.files
+	e.lazy.files = nil
+	e.lazy.mu.Unlock()
+	closeAll(old)
 	return nil
 }
 

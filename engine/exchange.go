@@ -355,6 +355,7 @@ func (ex *exchange) finish() {
 	l, c := ex.l, ex.c
 	loc := ex.loc()
 	ex.giveBack()
+	ex.r.Complete = !ex.cut
 	if ex.r.Status != 0 {
 		l.logs.record(ex, loc)
 	}

@@ -20,7 +20,10 @@ type installed struct {
 	logs      map[string]*logFile
 	implicit  map[string]*upstream.Upstream // proxy_pass to names that were resolved at load, by "name:port"
 	refs      atomic.Int64                  // connections, and 1 while in force
-	gone      func()
+	// last is the table at the moment another site took this one's place: requests that are still routed by this one must
+	// find its upstreams. nil while in force.
+	last atomic.Pointer[upstream.Table]
+	gone func()
 }
 
 func (s *installed) unref() {
@@ -193,8 +196,13 @@ func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
 // Install makes p the site in force: new connections and requests see it, sockets that are no longer named are closed,
 // idle client connections of the old site are closed. The first Install starts the loops. gone, if not nil, is called
 // once the last connection of this site has ended after another took its place; on a loop, so it must not block.
+// Requests that are still routed by the old site keep the table of this moment: publish what the new site needs before
+// Install, and take away what only the old one needs after it.
 func (e *Engine) Install(p *Prepared, gone func()) {
 	old := e.current
+	if old != nil {
+		old.last.Store(e.cfg.Store.Load())
+	}
 	p.inst.gone = gone
 	e.current = p.inst
 	for key, s := range p.fresh {
@@ -277,6 +285,19 @@ func (l *Loop) install(p *Prepared) {
 		l.nextSweep = l.nowNs
 	}
 	l.closeIdle(p.inst)
+}
+
+// DropOld closes the connections that are still served by a site which was replaced (worker_shutdown_timeout).
+func (e *Engine) DropOld() {
+	e.each(func(l *Loop) {
+		for c := l.clients.head; c != nil; {
+			next := c.next
+			if c.ls.inst != l.site {
+				c.cut()
+			}
+			c = next
+		}
+	})
 }
 
 // closeIdle closes clients that wait for a request, but for those of site but.

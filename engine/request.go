@@ -31,7 +31,7 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 		dst = append(dst, s.Name...)
 		dst = append(dst, ": "...)
 		from := len(dst)
-		if dst = s.Value.Append(dst, &ex.r); len(dst) == from {
+		if dst = s.Value.AppendField(dst, &ex.r); len(dst) == from {
 			dst = dst[:at] // an empty value drops the field
 			continue
 		}
