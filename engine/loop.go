@@ -178,7 +178,7 @@ func (l *Loop) dispatch(ev *event) {
 		return
 	case kindWake:
 		var b [8]byte
-		_, _ = sysRead(c.fd, b[:])
+		_, _ = syscall.Read(c.fd, b[:])
 		return
 	}
 	if ev.Events&(evIn|evRDHup|evErr) != 0 {

@@ -12,20 +12,23 @@ import (
 
 // The calls below go through RawSyscall: the descriptors are non-blocking, so the scheduler need not be told.
 
-// sysRead reads into p; n == 0 with errno 0 is the end of the stream.
+// sysRead reads from a socket into p; n == 0 with errno 0 is the end of the stream. recvfrom and sendto spare the file
+// layer that read and write go through.
 func sysRead(fd int, p []byte) (int, syscall.Errno) {
 	for {
-		n, _, e := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), 0, 0, 0)
 		if e != syscall.EINTR {
 			return int(n), e
 		}
 	}
 }
 
-// sysWrite writes p without raising SIGPIPE: Go ignores the signal for descriptors above 2.
+// sysWrite writes p to a socket, without a signal when the peer is gone.
 func sysWrite(fd int, p []byte) (int, syscall.Errno) {
 	for {
-		n, _, e := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
 		if e != syscall.EINTR {
 			return int(n), e
 		}
