@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"dyups/codec/conf"
 	"dyups/engine/site"
 	"dyups/upstream"
@@ -20,6 +22,9 @@ import (
 
 // deadline bounds every wait of a test.
 const deadline = 20 * time.Second
+
+// iface answers locations with dyups_interface.
+var iface fasthttp.RequestHandler
 
 // rig is an engine on free ports with what a test needs around it.
 type rig struct {
@@ -40,6 +45,7 @@ func newRig(t testing.TB, loops int, http string) *rig {
 			defer r.mu.Unlock()
 			r.lines = append(r.lines, msg)
 		},
+		Interface: func(*site.Location) fasthttp.RequestHandler { return iface },
 		Resolve: func(ctx context.Context, _ *site.Resolver, host string) ([]netip.Addr, error) {
 			if host == "local.test" {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
@@ -50,8 +56,8 @@ func newRig(t testing.TB, loops int, http string) *rig {
 		t.Fatal(err)
 	}
 	r.e = e
-	r.load(http)
 	t.Cleanup(e.Close)
+	r.load(http)
 	return r
 }
 
@@ -74,10 +80,15 @@ func (r *rig) load(http string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	for _, err := range r.store.Apply(all) { // in the order that reload keeps: add, install, take away
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.e.Install(p, nil)
 	if err := r.store.Replace(all); err != nil {
 		r.t.Fatal(err)
 	}
-	r.e.Install(p, nil)
 }
 
 func (r *rig) spec(name string, ds []*conf.Directive) upstream.Change {

@@ -1,0 +1,326 @@
+package engine
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"dyups/upstream"
+)
+
+// counting is an origin that answers with name and counts its connections and requests.
+type counting struct {
+	addr            string
+	conns, requests atomic.Int32
+}
+
+func newCounting(t testing.TB, name string) *counting {
+	o := &counting{}
+	o.addr = origin(t, func(c net.Conn, br *bufio.Reader) {
+		o.conns.Add(1)
+		defer o.conns.Add(-1)
+		for {
+			req, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			o.requests.Add(1)
+			_, _ = io.Copy(io.Discard, req.Body)
+			if !plain(c, name) {
+				return
+			}
+		}
+	})
+	return o
+}
+
+// TestUpdate changes an upstream between requests: the next request sees it, what stays keeps its connection and its place
+// in the rotation, what goes loses its idle connections.
+func TestUpdate(t *testing.T) {
+	a, b := newCounting(t, "a"), newCounting(t, "b")
+	r := newRig(t, 1, "dyups_read_msg_timeout 10ms;"+fmt.Sprintf(proxyTo, a.addr))
+	c := r.dial(0)
+	get := func() string {
+		t.Helper()
+		c.send("GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+		_, body := c.read("GET")
+		return body
+	}
+	if got := get(); got != "a" {
+		t.Fatalf("before: %q", got)
+	}
+	r.update("b", "server "+a.addr+"; server "+b.addr+";")
+	if got := get() + get() + get() + get(); got != "baba" && got != "abab" {
+		t.Fatalf("two servers: %q", got)
+	}
+	for i := range 50 { // the rotation goes on across updates
+		r.update("b", fmt.Sprintf("server %s; server %s max_conns=%d;", a.addr, b.addr, 100+i))
+		get()
+	}
+	if na, nb := a.requests.Load(), b.requests.Load(); na-nb > 2 || nb-na > 2 {
+		t.Errorf("churn upset the rotation: %d to %d", na, nb)
+	}
+	if n := a.conns.Load(); n != 1 {
+		t.Errorf("%d connections to a server that stayed, want 1", n)
+	}
+	r.update("b", "server "+b.addr+";")
+	before := a.requests.Load()
+	for range 10 {
+		if got := get(); got != "b" {
+			t.Fatalf("after: %q", got)
+		}
+	}
+	if a.requests.Load() != before {
+		t.Errorf("requests reached a removed server")
+	}
+	wait(t, "the idle connection to the removed server to close", func() bool { return a.conns.Load() == 0 })
+}
+
+// TestUpdateStorm replaces an upstream as fast as it goes while clients run: not one request may fail.
+func TestUpdateStorm(t *testing.T) {
+	a, b := newCounting(t, "a"), newCounting(t, "b")
+	r := newRig(t, 2, fmt.Sprintf(proxyTo, a.addr))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			r.update("b", []string{"server " + a.addr + ";", "server " + b.addr + "; server " + a.addr + " weight=3;",
+				"least_conn; server " + b.addr + ";"}[i%3])
+		}
+	}()
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Add(1)
+		go func() {
+			defer clients.Done()
+			c := r.dial(0)
+			for range 300 {
+				if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: b\r\n\r\n"); err != nil {
+					t.Errorf("send: %v", err)
+					return
+				}
+				resp, err := http.ReadResponse(c.r, nil)
+				if err != nil || resp.StatusCode != 200 {
+					t.Errorf("answer: %v %v", resp, err)
+					return
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					t.Errorf("body: %v", err)
+					return
+				}
+			}
+		}()
+	}
+	clients.Wait()
+	close(stop)
+	wg.Wait()
+	r.store.Load().All(func(u *upstream.Upstream) bool {
+		for _, s := range u.Servers {
+			if n := s.State.InFlight(); n != 0 {
+				t.Errorf("%s: %d places still taken", s.Label, n)
+			}
+		}
+		return true
+	})
+}
+
+// TestContinue checks 100 Continue, and that a refusal comes instead of it.
+func TestContinue(t *testing.T) {
+	addr := httpOrigin(t, func(w net.Conn, req *http.Request, body string) bool { return plain(w, body) })
+	r := newRig(t, 1, fmt.Sprintf(`upstream b { server %s; } server { listen 127.0.0.1:0; location / { proxy_pass http://b; }
+    location /small { client_max_body_size 10; proxy_pass http://b; } }`, addr))
+	c := r.dial(0)
+	c.send("POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	_, _ = c.r.ReadString('\n')
+	c.send("hello")
+	if _, body := c.read("POST"); body != "hello" {
+		t.Errorf("%q", body)
+	}
+	c = r.dial(0)
+	c.send("POST /small HTTP/1.1\r\nHost: b\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n")
+	if resp, _ := c.read("POST"); resp.StatusCode != 413 {
+		t.Errorf("status %d, want 413", resp.StatusCode)
+	}
+}
+
+// TestRetryBody sends a body that lies in a file to a second server after the first one failed.
+func TestRetryBody(t *testing.T) {
+	bad := origin(t, func(c net.Conn, br *bufio.Reader) {
+		if req, err := http.ReadRequest(br); err == nil {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
+	})
+	good := httpOrigin(t, func(w net.Conn, _ *http.Request, body string) bool { return plain(w, body) })
+	r := newRig(t, 1, fmt.Sprintf(`
+upstream b { server %s; server %s backup; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://b; client_body_buffer_size 4k; client_max_body_size 0;
+    proxy_next_upstream error non_idempotent; } }`, bad, good))
+	body := strings.Repeat("spooled.", 100000)
+	f := func(head, wire string) {
+		t.Helper()
+		c := r.dial(0)
+		go func() { _, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: b\r\n"+head+"\r\n\r\n"+wire) }()
+		if resp, got := c.read("POST"); resp.StatusCode != 200 || got != body {
+			t.Errorf("%s: %d, %d bytes", head, resp.StatusCode, len(got))
+		}
+	}
+	f(fmt.Sprintf("Content-Length: %d", len(body)), body)
+	f("Transfer-Encoding: chunked", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body))
+}
+
+// TestAccessLog checks that the record is in the file when the client sees the connection closed.
+func TestAccessLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logs", "a.log")
+	r := newRig(t, 1, fmt.Sprintf(`
+log_format f "$request_uri $status $body_bytes_sent $request_length";
+server { listen 127.0.0.1:0; access_log %s f; location / { return 200 "hello"; } location /none { access_log off; return 204; } }`, path))
+	for i := range 20 {
+		c := r.dial(0)
+		c.send(fmt.Sprintf("GET /%d HTTP/1.0\r\n\r\n", i))
+		c.all()
+		b, err := os.ReadFile(path)
+		if err != nil || strings.Count(string(b), "\n") != i+1 || !strings.HasSuffix(string(b), fmt.Sprintf("/%d 200 5 %d\n", i, 18+len(fmt.Sprint(i)))) {
+			t.Fatalf("after request %d: %q %v", i, b, err)
+		}
+	}
+	c := r.dial(0)
+	c.send("GET /none HTTP/1.0\r\n\r\n")
+	c.all()
+	if b, _ := os.ReadFile(path); strings.Contains(string(b), "none") {
+		t.Errorf("logged although off")
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.e.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	c = r.dial(0)
+	c.send("GET /new HTTP/1.0\r\n\r\n")
+	c.all()
+	if b, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(b), "/new ") {
+		t.Errorf("after reopening: %q %v", b, err)
+	}
+}
+
+// TestLocal checks the answers of our own: echo, return, files, passwords, the interface's body.
+func TestLocal(t *testing.T) {
+	dir := t.TempDir()
+	big := strings.Repeat("file.", 100000)
+	for name, text := range map[string]string{"index.html": "index", "big.txt": big, "passwd": "u:{PLAIN}p\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	iface = func(ctx *fasthttp.RequestCtx) {
+		fmt.Fprintf(ctx, "%s %s %v %d", ctx.Method(), RequestPath(ctx), RequestHasBody(ctx), len(ctx.PostBody()))
+	}
+	r := newRig(t, 1, fmt.Sprintf(`
+server {
+    listen 127.0.0.1:0; root %s; error_page 404 = /missing; client_max_body_size 9m;
+    location /echo { echo a $arg_x; echo second; }
+    location /return { return 200 "text $uri"; }
+    location /moved { return 301 /there; }
+    location /drop { return 444; }
+    location /missing { return 200 "missing"; }
+    location /secret { auth_basic realm; auth_basic_user_file %s; echo in; }
+    location /deny { deny all; echo in; }
+    location /api { dyups_interface; }
+}`, dir, filepath.Join(dir, "passwd")))
+	f := func(request, status, body string) {
+		t.Helper()
+		c := r.dial(0)
+		c.send(request)
+		resp, got := c.read(strings.Fields(request)[0])
+		if fmt.Sprint(resp.StatusCode) != status || !strings.Contains(got, body) {
+			t.Errorf("%.60q: %d %.100q, want %s %.60q", request, resp.StatusCode, got, status, body)
+		}
+	}
+	const h = " HTTP/1.1\r\nHost: x\r\n"
+	f("GET /echo?x=b"+h+"\r\n", "200", "a b\nsecond\n")
+	f("GET /return%2fx"+h+"\r\n", "200", "text /return/x")
+	f("GET /moved"+h+"\r\n", "301", "301 Moved Permanently")
+	f("GET /"+h+"\r\n", "200", "index")
+	f("HEAD /"+h+"\r\n", "200", "")
+	f("GET /big.txt"+h+"\r\n", "200", big)
+	f("GET /sub"+h+"\r\n", "301", "")
+	f("GET /sub/"+h+"\r\n", "403", "403 Forbidden")
+	f("GET /nowhere"+h+"\r\n", "200", "missing")
+	f("POST /index.html"+h+"Content-Length: 0\r\n\r\n", "405", "405 Not Allowed")
+	f("GET /deny"+h+"\r\n", "403", "403 Forbidden")
+	f("GET /secret"+h+"\r\n", "401", "401 Authorization Required")
+	f("GET /secret"+h+"Authorization: Basic dTpx\r\n\r\n", "401", "")
+	f("GET /secret"+h+"Authorization: Basic dTpw\r\n\r\n", "200", "in")
+	f("POST /api/x"+h+"\r\n", "200", "POST /api/x false 0")
+	f("POST /api/x"+h+"Content-Length: 0\r\n\r\n", "200", "POST /api/x true 0")
+	f("POST /api/x"+h+"Content-Length: 8000000\r\n\r\n"+strings.Repeat("x", 8000000), "200", "POST /api/x true 8000000")
+	f("POST /api/x"+h+"Content-Length: 99000000\r\n\r\n", "413", "413 Request Entity Too Large")
+	c := r.dial(0)
+	c.send("GET /drop" + h + "\r\n")
+	if got := c.all(); got != "" {
+		t.Errorf("444 answered %q", got)
+	}
+}
+
+// TestInstall replaces a site: the socket stays, idle connections go, half a request ends where it began.
+func TestInstall(t *testing.T) {
+	a, b := newCounting(t, "a"), newCounting(t, "b")
+	conf := func(addr string) string {
+		return fmt.Sprintf("upstream b { server %s; } server { listen %%s; location / { proxy_pass http://b; } }", addr)
+	}
+	r := newRig(t, 2, fmt.Sprintf(conf(a.addr), "127.0.0.1:0"))
+	at := r.addr(0)
+	idle := r.dial(0)
+	idle.send("GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+	idle.read("GET")
+	half := r.dial(0) // half a request: it ends under the old site
+	half.send("GET / HTTP/1.1\r\nHo")
+	wait(t, "the half request to arrive", func() bool {
+		var n atomic.Int32
+		r.e.each(func(l *Loop) {
+			for c := l.clients.head; c != nil; c = c.next {
+				if c.partial {
+					n.Add(1)
+				}
+			}
+		})
+		return n.Load() == 1
+	})
+	r.load(fmt.Sprintf(conf(b.addr), at))
+	if _, err := idle.r.ReadByte(); err != io.EOF {
+		t.Errorf("the idle connection outlived the reload: %v", err)
+	}
+	half.send("st: b\r\n\r\n")
+	if resp, body := half.read("GET"); resp.StatusCode != 200 || !resp.Close {
+		t.Errorf("half a request across a reload: %d %q close=%v", resp.StatusCode, body, resp.Close)
+	}
+	if _, body := r.get("GET / HTTP/1.1\r\nHost: b\r\n\r\n"); body != "b" {
+		t.Errorf("after the reload: %q", body)
+	}
+	if got := r.addr(0); got != at {
+		t.Errorf("the socket moved from %s to %s", at, got)
+	}
+}
