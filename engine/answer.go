@@ -121,6 +121,9 @@ func (ex *exchange) mayKeep(loc *site.Location) bool {
 		ex.l.nowNs-c.openedNs > int64(loc.KeepaliveTime) {
 		return false
 	}
+	if !ex.body.done && h.ExpectContinue && !ex.body.asked {
+		return false // whether the client sends its body after this answer is its choice
+	}
 	if loc.DisableMSIE6 && h.MethodID == codec.POST && isMSIE6(h.FieldNamed("User-Agent")) {
 		return false
 	}
@@ -184,9 +187,6 @@ func (ex *exchange) send(dst []byte, length int64, body []byte) bool {
 	ex.chunked = false
 	if ex.r.Status == 204 {
 		length = -1
-	}
-	if !ex.body.done && ex.head.ExpectContinue && !ex.body.asked {
-		ex.keepConn = false // whether the client sends its body now is its choice
 	}
 	dst = ex.endHead(dst, length)
 	if ex.r.Method == codec.HEAD {

@@ -191,7 +191,7 @@ func (ex *exchange) readBody() bool {
 	case status > 0:
 		return ex.fail(status)
 	}
-	onlyFile := loc.BodyInFile != site.BodyFileOff && b.size > 0
+	onlyFile := loc.BodyInFile != site.BodyFileOff && b.size > 0 && (loc.Proxy == nil || loc.Proxy.RequestBuffering)
 	if loc.Content != site.Interface &&
 		(len(b.mem) > spoolMax || b.file == nil && int64(len(b.mem)) > loc.BodyBufferSize ||
 			b.done && len(b.mem) > 0 && (b.file != nil || onlyFile)) {

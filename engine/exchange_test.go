@@ -144,6 +144,34 @@ func TestStreaming(t *testing.T) {
 	f("Content-Length: 11", "hello", " world", "[]hello world")
 }
 
+// TestEarlyAnswer answers before the request body was read. The client's connection stays in step: the rest of the body is
+// read and dropped, the next request is answered.
+func TestEarlyAnswer(t *testing.T) {
+	addr := origin(t, func(c net.Conn, br *bufio.Reader) {
+		for {
+			if _, err := http.ReadRequest(br); err != nil { // the body stays unread
+				return
+			}
+			plain(c, "early")
+		}
+	})
+	r := newRig(t, 1, fmt.Sprintf(proxyTo, addr))
+	body := strings.Repeat("x", 1<<20)
+	for _, path := range []string{"/", "/stream/"} {
+		c := r.dial(0)
+		go func() {
+			for range 3 {
+				_, _ = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: b\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+			}
+		}()
+		for i := range 3 {
+			if resp, got := c.read("POST"); resp.StatusCode != 200 || got != "early" {
+				t.Fatalf("%s answer %d: %d %q", path, i, resp.StatusCode, got)
+			}
+		}
+	}
+}
+
 // TestPipelining sends many requests at once and expects the answers in order.
 func TestPipelining(t *testing.T) {
 	addr := httpOrigin(t, func(w net.Conn, req *http.Request, body string) bool { return plain(w, req.URL.Path+body) })

@@ -261,9 +261,6 @@ func (ex *exchange) answered(off, end int, extra bool) bool {
 	} else {
 		b.close()
 	}
-	if !ex.sent {
-		ex.keepConn = false // the rest of the request body has no taker
-	}
 	ex.leave(upstream.OK)
 	if err != 0 {
 		return ex.clientFailed(err)
@@ -287,9 +284,14 @@ func (ex *exchange) relay() bool {
 		return ex.clientFailed(err)
 	}
 	if !ex.sent {
-		if status, ok := ex.pump(); !ok || status != 0 {
-			ex.sent, ex.broken = true, true // the backend answers without wanting the rest; its conn is not kept
-			ex.keepConn = false
+		switch status, ok := ex.pump(); {
+		case status < 0:
+			return ex.clientFailed(syscall.ECONNRESET)
+		case status > 0: // the rest of the client's bytes cannot be understood
+			ex.sent, ex.broken, ex.body.done = true, true, true
+			ex.keepConn, ex.linger = false, true
+		case !ok: // the backend answers without wanting the rest
+			ex.sent, ex.broken = true, true
 		}
 	}
 	for moved := 0; ex.phase == phRelay; {
