@@ -5,6 +5,7 @@ import "math"
 // Bounds of what a peer may send besides data. Both parts are read and dropped, so they cost time, not memory.
 const (
 	maxChunkExt = 1 << 10  // bytes of extensions on one size line
+	maxAllExt   = 16 << 10 // and in a whole body: nobody means well who sends more, and each byte costs time (CVE-2023-39326)
 	maxTrailer  = 16 << 10 // bytes of the trailer section
 	maxHex      = 16       // digits of a chunk size
 )
@@ -23,6 +24,7 @@ type Chunked struct {
 	state  uint8
 	hex    uint8  // digits of the current size
 	extra  uint16 // bytes of extensions on this line, or of the trailer section
+	exts   uint16 // bytes of extensions so far
 	remain uint64 // of the chunk
 	err    *Error
 }
@@ -147,7 +149,8 @@ func (d *Chunked) sizeEnd(c byte, other *Error) (uint8, *Error) {
 // extension takes one byte of *( ";" token [ "=" ( token / quoted-string ) ] ), RFC 9112 section 7.1.1. The white
 // space that the RFC calls bad is refused.
 func (d *Chunked) extension(c byte) (uint8, *Error) {
-	if d.extra++; d.extra > maxChunkExt {
+	d.extra++
+	if d.exts++; d.extra > maxChunkExt || d.exts > maxAllExt {
 		return failed, errChunkExtLong
 	}
 	cl := class[c]

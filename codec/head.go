@@ -19,6 +19,9 @@ const (
 	LOCK
 )
 
+// MethodOf returns the known method of a token, MethodOther for any other one.
+func MethodOf(token []byte) Method { return methodID(token) }
+
 func methodID(b []byte) Method {
 	switch string(b) {
 	case "GET":

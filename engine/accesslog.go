@@ -26,9 +26,20 @@ const (
 
 // logFile is one access log.
 type logFile struct {
-	path string
-	mu   sync.Mutex // the writer and Reopen
-	f    *os.File
+	path  string
+	users atomic.Int32 // sites that name it
+	mu    sync.Mutex   // the writer and Reopen
+	f     *os.File
+}
+
+// close closes the file; a late record opens it again.
+func (f *logFile) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.f != nil {
+		_ = f.f.Close()
+		f.f = nil
+	}
 }
 
 func openLog(path string) (*logFile, error) {
@@ -96,12 +107,7 @@ func (e *Engine) lazyLog(path []byte) *logFile {
 // closeAll closes logs that a late record opens again.
 func closeAll(files map[string]*logFile) {
 	for _, f := range files {
-		f.mu.Lock()
-		if f.f != nil {
-			_ = f.f.Close()
-			f.f = nil
-		}
-		f.mu.Unlock()
+		f.close()
 	}
 }
 

@@ -158,6 +158,13 @@ func (ex *exchange) fail(status int) bool {
 		ex.cut = true
 		return ex.to(phDone)
 	}
+	switch status {
+	case 400, 408, 413, 414, 494, 500, 501, 505:
+		ex.keepConn = false // as ngx_http_special_response_handler, with or without an error_page
+	}
+	if status == 413 && !ex.body.done {
+		ex.spoilt()
+	}
 	if a, ok := site.ErrorPage(&ex.r, status); ok {
 		return ex.act(a)
 	}
@@ -185,8 +192,8 @@ func (ex *exchange) page(status int) bool {
 // send finishes a head that beginHead started and sends it with its whole body.
 func (ex *exchange) send(dst []byte, length int64, body []byte) bool {
 	ex.chunked = false
-	if ex.r.Status == 204 {
-		length = -1
+	if ex.r.Status == 204 || ex.r.Status == 304 {
+		length, body = -1, nil
 	}
 	dst = ex.endHead(dst, length)
 	if ex.r.Method == codec.HEAD {

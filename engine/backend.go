@@ -109,7 +109,9 @@ func (l *Loop) dropPool(p *idlePool) {
 func (c *conn) backendReady() {
 	switch {
 	case c.idle:
-		c.loop.dropIdle(c) // an end, or bytes nobody asked for
+		if c.canRead || c.rdHup {
+			c.loop.dropIdle(c) // an end, or bytes nobody asked for
+		}
 	case c.ex != nil:
 		c.ex.run()
 	}
@@ -320,6 +322,7 @@ func (ex *exchange) open() bool {
 	l, srv := ex.l, ex.up.Servers[ex.cur]
 	ex.tryNs = l.nowNs
 	ex.begun, ex.sent, ex.extra, ex.broken = false, false, false, false
+	ex.r.Response = nil // its bytes are those of an earlier try
 	ex.body.atOff, ex.body.memSent = 0, 0
 	ex.body.chunk = ex.body.chunk[:0]
 	if !ex.fresh {
@@ -418,7 +421,7 @@ func (ex *exchange) backendTimedOut() {
 // lost is a backend conn that failed before any byte of an answer. On a reused conn that may only mean that the server
 // closed it while it was idle: then the same server gets the request again on a fresh one, if that is provably safe.
 func (ex *exchange) lost(why string) bool {
-	if ex.reused && !ex.fresh && idempotent(ex.r.Method) && (ex.body.done || !ex.begunBody()) {
+	if ex.reused && !ex.fresh && idempotent(ex.r.Method) && !ex.begunBody() {
 		ex.dropBackend()
 		ex.fresh = true
 		return ex.open()
@@ -428,7 +431,7 @@ func (ex *exchange) lost(why string) bool {
 }
 
 // begunBody reports whether streamed body bytes are gone that no second try could send.
-func (ex *exchange) begunBody() bool { return !ex.r.Loc.Proxy.RequestBuffering && ex.body.size > 0 }
+func (ex *exchange) begunBody() bool { return ex.body.streamed }
 
 func (ex *exchange) dropBackend() {
 	if ex.b != nil {

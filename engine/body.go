@@ -15,17 +15,20 @@ const eagain = syscall.EAGAIN
 // requestBody is the request's body on its way in. Small ones stay in memory; beyond client_body_buffer_size they go to a
 // file, which workers write and read: the loop never touches a disk.
 type requestBody struct {
-	chunked bool
-	remain  int64 // with Content-Length: bytes still to come
-	dec     codec.Chunked
-	done    bool // all of it was read
-	size    int64
-	asked   bool // 100 Continue was sent
+	chunked  bool
+	remain   int64 // with Content-Length: bytes still to come
+	dec      codec.Chunked
+	done     bool // all of it was read
+	size     int64
+	asked    bool // 100 Continue was sent
+	streamed bool // bytes went out that are not held any more
+	bad      bool // it could not be read to its end; goes to nobody
 
 	mem     []byte // what is held, or (with a file) not yet written
 	path    string
 	file    *os.File
-	keep    bool  // client_body_in_file_only on: the file stays
+	named   bool  // client_body_in_file_only: the file keeps its name while the request runs
+	keep    bool  // ... and after it (on)
 	atOff   int64 // how much of the file was sent in this try
 	memSent int   // how much of mem was sent in this try (streaming)
 	reading bool  // a worker reads the file
@@ -56,11 +59,11 @@ func (b *requestBody) end(ex *exchange) {
 		b.chunk = nil
 	}
 	if b.file != nil {
-		f, path, keep := b.file, b.path, b.keep
+		f, path, drop := b.file, b.path, b.named && !b.keep
 		b.file = nil
 		ex.l.submit(func() {
 			_ = f.Close()
-			if !keep {
+			if drop {
 				_ = os.Remove(path)
 			}
 		})
@@ -111,7 +114,15 @@ func (ex *exchange) pull(take func(ex *exchange, data []byte) bool) int {
 		kept := len(p) > 0
 		if !kept {
 			ex.askBody()
+			if ex.turn != l.nowNs {
+				ex.turn, ex.moved = l.nowNs, 0
+			}
+			if ex.moved >= turnMax {
+				l.goOn(c)
+				return 0
+			}
 			n, eof, err := c.read(l.rbuf[headRoom : headRoom+readRoom])
+			ex.moved += n
 			if eof || err != 0 {
 				return -1
 			}
@@ -123,6 +134,7 @@ func (ex *exchange) pull(take func(ex *exchange, data []byte) bool) int {
 		for on && !b.done && len(p) > 0 {
 			n, data, err := b.feed(p)
 			if err != nil {
+				ex.spoilt()
 				return 400
 			}
 			ex.r.RequestLength += int64(n)
@@ -133,6 +145,7 @@ func (ex *exchange) pull(take func(ex *exchange, data []byte) bool) int {
 			if len(data) > 0 {
 				b.size += int64(len(data))
 				if m := ex.loc().MaxBodySize; m > 0 && b.size > m && b.chunked {
+					ex.spoilt()
 					return 413
 				}
 				on = take(ex, data)
@@ -216,14 +229,16 @@ func (ex *exchange) spool(loc *site.Location) bool {
 	b, l := &ex.body, ex.l
 	data := b.mem
 	b.mem = nil
-	b.keep = loc.BodyInFile == site.BodyFileOn
-	file, dir := b.file, loc.BodyTempPath
+	b.named, b.keep = loc.BodyInFile != site.BodyFileOff, loc.BodyInFile == site.BodyFileOn
+	file, dir, named := b.file, loc.BodyTempPath, b.named
 	ex.c.setTimeout(0)
 	ex.phase = phWait
 	l.submit(func() {
 		var err error
 		if file == nil {
-			file, err = createBodyFile(dir)
+			if file, err = createBodyFile(dir); err == nil && !named {
+				_ = os.Remove(file.Name()) // what nobody is to open needs no name, and nobody has to clean up
+			}
 		}
 		if err == nil {
 			_, err = file.Write(data)
@@ -331,4 +346,13 @@ func errText(err error) string {
 		return "short read"
 	}
 	return err.Error()
+}
+
+// spoilt gives the rest of the request's body up: it cannot be understood or is too large. Nothing after it on the conn
+// is a request, and what was read of it goes to nobody.
+func (ex *exchange) spoilt() {
+	ex.body.done, ex.body.bad = true, true
+	ex.body.mem = ex.body.mem[:0]
+	ex.keepConn, ex.linger = false, true
+	ex.c.drop()
 }

@@ -109,6 +109,9 @@ func (c *conn) readHead() {
 				return
 			}
 			if n == 0 {
+				if !kept && c.requests > 0 && (l.draining || c.ls.inst != l.site) {
+					c.finish(false) // nothing has come, nothing more is waited for
+				}
 				return
 			}
 			data = l.rbuf[headRoom : headRoom+n]

@@ -28,6 +28,8 @@ type conn struct {
 	// Readiness as epoll last told, edge-triggered: true until a call says otherwise.
 	canRead, canWrite bool
 	rdHup             bool // the peer will send no more
+	dead              bool // reset, or closed both ways
+	progress          bool // output went out since the send timeout was armed
 	queued            bool // stands in the loop's list of conns to go on with
 
 	// Timer wheel; slot < 0: not linked. deadline 0: none.
@@ -99,6 +101,7 @@ func (c *conn) write(p []byte) syscall.Errno {
 		if err != 0 {
 			return err
 		}
+		c.progress = true
 		if n < len(p) {
 			c.canWrite = false // a full socket; its edge comes when there is room
 		}
@@ -121,6 +124,7 @@ func (c *conn) flush() syscall.Errno {
 			return err
 		}
 		c.out.take(n)
+		c.progress = true
 		if n < len(b) {
 			c.canWrite = false
 		}

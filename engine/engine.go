@@ -52,6 +52,9 @@ type Config struct {
 // workersMax bounds the goroutines that do what may block: local handlers, name look-ups, body files.
 const workersMax = 256
 
+// workersWait bounds how long Close waits for workers.
+const workersWait = 5 * time.Second
+
 // Engine runs the loops. Its methods are for the roof: one goroutine at a time.
 type Engine struct {
 	cfg        Config
@@ -180,7 +183,7 @@ func (e *Engine) Close() {
 		}
 	}
 	e.logs.close()
-	e.workers.Release()
+	_ = e.workers.ReleaseTimeout(workersWait) // what removes temporary files is among them
 }
 
 func (e *Engine) log(level Level, conn uint64, msg string) {

@@ -62,18 +62,19 @@ type exchange struct {
 	addr    [16]byte
 	cur     int // index of the server of this try, -1: none
 	b       *conn
-	left    int    // tries left, this one included
-	tries   int    // index of this try in r.Tries
-	tryNs   int64  // start of this try
-	firstNs int64  // start of the first try
-	reused  bool   // b came from the pool
-	begun   bool   // some byte of the request went out on b
-	sent    bool   // all of it did
-	fresh   bool   // the next dial must not take an idle conn
-	round   bool   // the next try is the first since routing
-	key     []byte // the hash key
-	broken  bool   // b cannot be kept: the request was not sent to its end
-	failure error  // of the last write to b
+	left    int          // tries left, this one included
+	tries   int          // index of this try in r.Tries
+	tryNs   int64        // start of this try
+	firstNs int64        // start of the first try
+	asked   codec.Method // the backend was asked with; proxy_method may make it another than the client's
+	reused  bool         // b came from the pool
+	begun   bool         // some byte of the request went out on b
+	sent    bool         // all of it did
+	fresh   bool         // the next dial must not take an idle conn
+	round   bool         // the next try is the first since routing
+	key     []byte       // the hash key
+	broken  bool         // b cannot be kept: the request was not sent to its end
+	failure error        // of the last write to b
 
 	// The answer.
 	resp       codec.ResponseHead
@@ -92,6 +93,8 @@ type exchange struct {
 
 	upEnd, downEnd tunnelEnd // of a tunnel's client and backend
 
+	turn    int64 // loop turn in which moved bytes of the body were read
+	moved   int
 	job     *localJob
 	gen     uint32 // grows with each request served: tells a late post that its request is over
 	aborted bool   // the client went while a worker had something of ours
@@ -228,7 +231,7 @@ func (ex *exchange) clientEvent() {
 	if ex.aborted {
 		return
 	}
-	if ex.c.rdHup && ex.clientGone() {
+	if ex.c.dead || ex.c.rdHup && ex.clientGone() {
 		ex.abort("client prematurely closed connection")
 		return
 	}
@@ -263,6 +266,7 @@ func (ex *exchange) abort(why string) {
 		ex.c.setTimeout(0)
 		return
 	}
+	ex.endJob()
 	ex.to(phDone)
 	ex.run()
 }
@@ -271,7 +275,9 @@ func (ex *exchange) abort(why string) {
 func (ex *exchange) clientTimeout() {
 	switch ex.phase {
 	case phBody, phDiscard:
-		ex.r.Status = 408
+		if !ex.headSent {
+			ex.r.Status = 408
+		}
 		ex.l.eng.logRequest(Info, ex, "client timed out (110: Connection timed out)")
 		ex.cut = true
 		ex.to(phDone)
@@ -298,7 +304,7 @@ func (ex *exchange) flush() bool {
 		return ex.clientFailed(err)
 	}
 	if c.out.len() > 0 {
-		c.setTimeout(int64(ex.loc().SendTimeout))
+		ex.clientBehind()
 		return false
 	}
 	if ex.body.done || ex.cut {
@@ -309,6 +315,15 @@ func (ex *exchange) flush() bool {
 		return ex.to(phDone)
 	}
 	return ex.to(phDiscard)
+}
+
+// clientBehind arms send_timeout while output waits for the client: anew only when some of it has gone out, whatever else
+// happens meanwhile.
+func (ex *exchange) clientBehind() {
+	if c := ex.c; c.progress || c.deadline == 0 {
+		c.progress = false
+		c.setTimeout(int64(ex.loc().SendTimeout))
+	}
 }
 
 // loc is the location in force, or the server level, or the default server's before one is known.

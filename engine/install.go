@@ -64,7 +64,6 @@ type Prepared struct {
 	e     *Engine
 	inst  *installed
 	fresh map[string]*socket
-	logs  []*logFile // opened for it
 }
 
 func listenKey(l *site.Listen) string { return l.Network + " " + l.Addr }
@@ -88,15 +87,17 @@ func (e *Engine) Prepare(s *site.Site) (*Prepared, error) {
 func (p *Prepared) open(s *site.Site) error {
 	for _, path := range s.Logs {
 		if p.e.current != nil && p.e.current.logs[path] != nil {
-			p.inst.logs[path] = p.e.current.logs[path]
+			f := p.e.current.logs[path]
+			f.users.Add(1)
+			p.inst.logs[path] = f
 			continue
 		}
 		f, err := openLog(path)
 		if err != nil {
 			return err
 		}
+		f.users.Add(1)
 		p.inst.logs[path] = f
-		p.logs = append(p.logs, f)
 	}
 	for _, l := range s.Listens {
 		key := listenKey(l)
@@ -177,10 +178,8 @@ func (p *Prepared) Discard() {
 	for _, s := range p.fresh {
 		s.close()
 	}
-	for _, f := range p.logs {
-		_ = f.f.Close()
-	}
-	p.fresh, p.logs = nil, nil
+	p.inst.closeFiles()
+	p.fresh = nil
 }
 
 // Implicit sets the addresses of a proxy_pass to a host name that is no upstream, resolved at load.
@@ -224,14 +223,14 @@ func (e *Engine) Install(p *Prepared, gone func()) {
 		}
 	}
 	if old != nil {
-		old.closeLogs(e, p.inst)
+		old.closeLogs(e)
 		old.unref()
 	}
 }
 
-// closeLogs closes the files that the next site does not share, once the last conn is gone and every loop has handed its
-// records over. It wraps gone.
-func (s *installed) closeLogs(e *Engine, next *installed) {
+// closeLogs lets go of the site's log files once its last conn is gone and every loop has handed its records over. It
+// wraps gone.
+func (s *installed) closeLogs(e *Engine) {
 	gone := s.gone
 	s.gone = func() {
 		if gone != nil {
@@ -243,19 +242,18 @@ func (s *installed) closeLogs(e *Engine, next *installed) {
 			l.post(func() {
 				l.logs.flush(l)
 				if left.Add(-1) == 0 {
-					e.logs.add(func() { s.closeFiles(next) })
+					e.logs.add(s.closeFiles)
 				}
 			})
 		}
 	}
 }
 
-func (s *installed) closeFiles(next *installed) {
-	for path, f := range s.logs {
-		if next.logs[path] != f {
-			f.mu.Lock()
-			_ = f.f.Close()
-			f.mu.Unlock()
+// closeFiles closes the files that no other site has.
+func (s *installed) closeFiles() {
+	for _, f := range s.logs {
+		if f.users.Add(-1) == 0 {
+			f.close()
 		}
 	}
 }
@@ -278,6 +276,9 @@ func (l *Loop) install(p *Prepared) {
 		if err := l.register(lc, evIn); err != nil {
 			l.eng.log(Crit, 0, err.Error())
 			continue
+		}
+		if l.full {
+			l.poll.del(lc.fd)
 		}
 		l.listeners = append(l.listeners, lc)
 	}
@@ -304,9 +305,8 @@ func (e *Engine) DropOld() {
 func (l *Loop) closeIdle(but *installed) {
 	for c := l.clients.head; c != nil; {
 		next := c.next
-		if c.ls.inst != but && c.state == awaitHead && !c.partial && c.requests > 0 && !c.canRead {
-			c.close()
-		} else if c.ls.inst != but && c.state == awaitHead && !c.partial && c.requests == 0 && but == nil && !c.canRead {
+		waits := c.state == awaitHead && c.in == nil && !c.canRead
+		if c.ls.inst != but && waits && (c.requests > 0 || but == nil) {
 			c.close()
 		}
 		c = next

@@ -229,7 +229,7 @@ func (ex *exchange) stream() bool {
 		return ex.clientFailed(err)
 	}
 	if c.out.len() > 0 {
-		c.setTimeout(int64(ex.loc().SendTimeout))
+		ex.clientBehind()
 		return false
 	}
 	n := int64(len(j.piece))

@@ -187,6 +187,9 @@ func (l *Loop) dispatch(ev *event) {
 	if ev.Events&(evRDHup|evErr) != 0 {
 		c.rdHup = true
 	}
+	if ev.Events&evErr != 0 {
+		c.dead = true
+	}
 	if ev.Events&(evOut|evErr) != 0 {
 		c.canWrite = true
 	}
@@ -258,6 +261,9 @@ func (l *Loop) sweep() {
 	period := int64(time.Second)
 	if l.site != nil {
 		period = max(int64(l.site.site.Dyups.ReadMsgTimeout), int64(10*time.Millisecond))
+	}
+	if l.full && l.clients.n < l.eng.cfg.Connections { // no descriptor was to be had
+		l.release()
 	}
 	l.nextSweep = l.nowNs + period
 	for _, p := range l.pools {

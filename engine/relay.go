@@ -14,7 +14,7 @@ func (ex *exchange) answerHead(off, end int) (on, done bool) {
 	l, p := ex.l, ex.r.Loc.Proxy
 	for {
 		data := l.rbuf[off:end]
-		lim := codec.Limits{Total: int(p.BufferSize), Count: maxFields}
+		lim := codec.Limits{Total: int(min(p.BufferSize, readRoom)), Count: maxFields}
 		n, err := codec.ParseResponse(data, &ex.resp, &lim)
 		if err == codec.NeedMore {
 			ex.b.keep(data)
@@ -90,7 +90,17 @@ func (ex *exchange) gotHead(off, end int) bool {
 		ex.leave(upstream.OK)
 		return ex.fail(status)
 	}
-	ex.kind, ex.remain = ex.resp.BodyKind(ex.r.Method)
+	ex.kind, ex.remain = ex.resp.BodyKind(ex.asked)
+	switch {
+	case ex.asked == codec.HEAD && ex.r.Method != codec.HEAD:
+		ex.resp.ContentLength = 0 // proxy_method: the client waits for a body that the backend was not asked for
+	case ex.asked != codec.HEAD && ex.r.Method == codec.HEAD && ex.kind != codec.BodyNone:
+		ex.kind, ex.broken = codec.BodyNone, true
+	}
+	if s := ex.r.FinalStatus(ex.resp.Status); ex.kind != codec.BodyNone && (s == 204 || s == 304) {
+		ex.kind, ex.broken = codec.BodyNone, true // error_page made it an answer without a body
+		ex.resp.ContentLength = -1
+	}
 	ex.dec = codec.Chunked{}
 	ex.answerFrom()
 	if ex.kind == codec.BodyNone {
@@ -112,13 +122,11 @@ func (ex *exchange) answerFrom() {
 	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		switch f.ID {
-		case codec.Connection, codec.KeepAlive, codec.ProxyConnection, codec.TE, codec.TransferEncoding, codec.Upgrade,
-			codec.ContentLength, codec.Trailer:
+		if f.ID == codec.ContentLength || h.HopByHop(f) {
 			continue
 		}
 		name := f.Name.In(h.Buf)
-		if p.Hide.Has(name) || h.ConnTokens && h.ConnectionLists(name) {
+		if p.Hide.Has(name) {
 			continue
 		}
 		switch {
@@ -297,7 +305,7 @@ func (ex *exchange) relay() bool {
 	for moved := 0; ex.phase == phRelay; {
 		if c.out.len() >= highMark {
 			b.setTimeout(0) // it is the client that is slow
-			c.setTimeout(int64(ex.r.Loc.SendTimeout))
+			ex.clientBehind()
 			return false
 		}
 		if moved >= turnMax {
@@ -320,7 +328,7 @@ func (ex *exchange) relay() bool {
 		default:
 			b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
 			if c.out.len() > 0 {
-				c.setTimeout(int64(ex.r.Loc.SendTimeout))
+				ex.clientBehind()
 			} else if ex.body.done {
 				c.setTimeout(0)
 			}

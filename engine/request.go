@@ -14,8 +14,11 @@ import (
 func (ex *exchange) appendRequest(dst []byte) []byte {
 	h, p := &ex.head, ex.r.Loc.Proxy
 	if p.Method != nil {
-		dst = p.Method.Append(dst, &ex.r)
+		at := len(dst)
+		dst = p.Method.AppendField(dst, &ex.r)
+		ex.asked = codec.MethodOf(dst[at:])
 	} else {
+		ex.asked = ex.r.Method
 		dst = append(dst, ex.r.MethodName()...)
 	}
 	dst = append(dst, ' ')
@@ -70,23 +73,20 @@ func (ex *exchange) appendRequestFraming(dst []byte) []byte {
 // sendsBody reports whether the request's body goes to the backend: an error_page that turned the request into a GET
 // leaves it behind.
 func (ex *exchange) sendsBody() bool {
-	return ex.r.Loc.Proxy.PassBody && ex.r.Method == ex.head.MethodID
+	return !ex.body.bad && ex.r.Loc.Proxy.PassBody && ex.r.Method == ex.head.MethodID
 }
 
 func (ex *exchange) appendClientFields(dst []byte, h *codec.RequestHead, p *site.ProxyConf) []byte {
 	srv := ex.r.Server
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		switch f.ID {
-		case codec.Host, codec.Connection, codec.ContentLength, codec.TransferEncoding, codec.KeepAlive,
-			codec.ProxyConnection, codec.TE, codec.Trailer, codec.Upgrade, codec.Expect, codec.HTTP2Settings:
+		if f.ID == codec.Host || f.ID == codec.ContentLength || f.ID == codec.Expect || h.HopByHop(f) {
 			continue
 		}
 		if srv.IgnoreInvalid && (f.Odd || f.Underscore && !srv.Underscores) {
 			continue
 		}
-		name := f.Name.In(h.Buf)
-		if p.Overrides.Has(name) || h.ConnTokens && h.ConnectionLists(name) {
+		if p.Overrides.Has(f.Name.In(h.Buf)) {
 			continue
 		}
 		dst = codec.AppendField(dst, h.Buf, f)
@@ -187,6 +187,7 @@ func (ex *exchange) streamBody() (more bool, status int, ok bool) {
 	}
 	ex.c.setTimeout(0)
 	data := b.mem
+	b.streamed = b.streamed || len(data) > 0
 	b.mem = b.mem[:0]
 	b.memSent = 0
 	ex.try().BytesSent += int64(len(data))
@@ -215,10 +216,9 @@ func (ex *exchange) await() bool {
 	if !ex.sent {
 		status, ok := ex.pump()
 		switch {
-		case !ok && b.canRead:
-			ex.sent, ex.broken = true, true // perhaps it answered before it closed
 		case !ok:
-			return ex.lost("writev() failed (" + ex.failure.Error() + ") while sending request to upstream")
+			ex.sent, ex.broken = true, true // perhaps it answered before it closed
+			b.canRead = true
 		case status < 0:
 			ex.r.Status = 499
 			l.eng.logRequest(Info, ex, "client prematurely closed connection while sending request to upstream")
@@ -234,7 +234,11 @@ func (ex *exchange) await() bool {
 			b.setTimeout(0) // the client's turn
 		}
 	}
-	for b.canRead {
+	for moved := 0; b.canRead; {
+		if moved >= turnMax {
+			l.goOn(b)
+			return false
+		}
 		kept := b.unread()
 		region := l.rbuf[headRoom : headRoom+readRoom]
 		n := copy(region, kept)
@@ -246,6 +250,7 @@ func (ex *exchange) await() bool {
 			return false
 		}
 		b.drop()
+		moved += m
 		ex.try().BytesReceived += int64(m)
 		if on, done := ex.answerHead(headRoom, headRoom+n+m); done {
 			return on

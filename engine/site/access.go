@@ -148,7 +148,7 @@ func (r *Request) accessPhase() *Action {
 		return nil
 	}
 	if l.realm != nil && !r.Authed {
-		realm := r.eval(l.realm)
+		realm := r.evalField(l.realm)
 		if string(realm) != "off" {
 			return r.askPassword(realm)
 		}

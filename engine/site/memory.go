@@ -113,6 +113,12 @@ func (r *Request) eval(v *Value) []byte {
 	return r.close(v.Append(buf, r), start)
 }
 
+// evalField is eval for what stands in a header field.
+func (r *Request) evalField(v *Value) []byte {
+	buf, start := r.open()
+	return r.close(v.AppendField(buf, r), start)
+}
+
 // copy returns b in the request's memory.
 func (r *Request) copy(b []byte) []byte {
 	buf, start := r.open()

@@ -90,7 +90,7 @@ func (r *Request) findLocation() *Action {
 	}
 	path := r.Loc.Prefix
 	r.enterLimit()
-	if max := r.Loc.MaxBodySize; max > 0 && r.Head.ContentLength > max {
+	if max := r.Loc.MaxBodySize; max > 0 && r.Head.ContentLength > max && r.ErrStatus != 413 {
 		return r.fail(413, "client intended to send too large body")
 	}
 	if kind == foundAuto {
