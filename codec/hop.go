@@ -11,6 +11,17 @@ func (h *ResponseHead) ConnectionLists(token []byte) bool {
 	return connectionLists(h.Buf, h.Fields, token)
 }
 
+// ListHas reports whether a comma-separated list names token (ASCII case ignored).
+func ListHas(list []byte, token string) bool {
+	for len(list) > 0 {
+		var t []byte
+		if t, list = nextToken(list); EqualFold(t, token) {
+			return true
+		}
+	}
+	return false
+}
+
 func connectionLists(buf []byte, fields []Field, token []byte) bool {
 	if len(token) == 0 {
 		return false
@@ -19,11 +30,8 @@ func connectionLists(buf []byte, fields []Field, token []byte) bool {
 		if fields[i].ID != Connection {
 			continue
 		}
-		for v := fields[i].Value.In(buf); len(v) > 0; {
-			var t []byte
-			if t, v = nextToken(v); EqualFold(t, String(token)) {
-				return true
-			}
+		if ListHas(fields[i].Value.In(buf), String(token)) {
+			return true
 		}
 	}
 	return false

@@ -28,5 +28,5 @@
 //     (MSG_PEEK) tells whether the server has closed it.
 //   - Access log records are gathered and written off the loop, before a connection that is to be closed is closed.
 //   - A port that another process holds is an error at start even if both would share it by SO_REUSEPORT.
-//   - Trailers of chunked bodies are checked and dropped (RFC 9110 section 6.5.1 allows it).
+//   - Trailers of chunked answers go to clients that say "TE: trailers"; those of requests are checked and dropped.
 package engine

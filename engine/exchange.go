@@ -84,6 +84,8 @@ type exchange struct {
 	kind       codec.Body
 	remain     int64
 	chunked    bool // towards the client
+	trailing   bool // the body is over, its trailer section is being read
+	trailers   []codec.Field
 	headSent   bool
 	keepConn   bool
 	cut        bool // close the client without lingering: the answer could not be completed

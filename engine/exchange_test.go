@@ -172,6 +172,46 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
+// TestTrailers checks that a trailer section reaches clients that take it, whole or in pieces, and only those.
+func TestTrailers(t *testing.T) {
+	const head, tail = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+		"X-Sum: 42\r\nContent-Length: 9\r\n\r\n"
+	step := make(chan struct{})
+	addr := httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+		if req.URL.Path == "/pieces" {
+			_, _ = io.WriteString(w, head+tail[:4])
+			<-step
+			_, err := io.WriteString(w, tail[4:])
+			return err == nil
+		}
+		_, err := io.WriteString(w, head+tail)
+		return err == nil
+	})
+	r := newRig(t, 1, fmt.Sprintf(proxyTo, addr))
+	f := func(path, te, want string) {
+		t.Helper()
+		c := r.dial(0)
+		for range 2 {
+			c.send("GET " + path + " HTTP/1.1\r\nHost: b\r\n" + te + "\r\n")
+			resp, err := http.ReadResponse(c.r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if path == "/pieces" {
+				step <- struct{}{}
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || string(body) != "hello" || resp.Trailer.Get("X-Sum") != want || resp.Trailer.Get("Content-Length") != "" {
+				t.Fatalf("%s %s: %q %v %v", path, te, body, resp.Trailer, err)
+			}
+		}
+	}
+	f("/", "", "")
+	f("/", "TE: trailers\r\nConnection: TE\r\n", "42")
+	f("/pieces", "TE: deflate, Trailers\r\n", "42")
+	f("/pieces", "", "")
+}
+
 // TestPipelining sends many requests at once and expects the answers in order.
 func TestPipelining(t *testing.T) {
 	addr := httpOrigin(t, func(w net.Conn, req *http.Request, body string) bool { return plain(w, req.URL.Path+body) })

@@ -117,12 +117,21 @@ func (ex *exchange) answerFrom() {
 	if s := ex.r.FinalStatus(status); s != status {
 		status, reason = s, nil // error_page has fixed it
 	}
+	ex.chunked, ex.trailing = false, false
+	if ex.kind == codec.BodyChunked || ex.kind == codec.BodyUntilClose {
+		if ex.head.Minor == 1 && ex.loc().ChunkedEncoding {
+			ex.chunked = true
+			ex.dec.LeaveTrailer = ex.kind == codec.BodyChunked && ex.takesTrailers()
+		} else {
+			ex.keepConn = false
+		}
+	}
 	dst := ex.statusLine(l.wbuf[:0], status, reason)
 	ex.authFields = ex.authFields[:0] // the backend's own stand
 	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.ID == codec.ContentLength || h.HopByHop(f) {
+		if f.ID == codec.ContentLength || h.HopByHop(f) && !(f.ID == codec.Trailer && ex.dec.LeaveTrailer) {
 			continue
 		}
 		name := f.Name.In(h.Buf)
@@ -141,17 +150,8 @@ func (ex *exchange) answerFrom() {
 		}
 	}
 	length := int64(-1)
-	switch {
-	case ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && h.Status != 204:
+	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && h.Status != 204 {
 		length = h.ContentLength
-	}
-	ex.chunked = false
-	if ex.kind == codec.BodyChunked || ex.kind == codec.BodyUntilClose {
-		if ex.head.Minor == 1 && ex.loc().ChunkedEncoding {
-			ex.chunked = true
-		} else {
-			ex.keepConn = false
-		}
 	}
 	l.wbuf = ex.endHead(dst, length)
 }
@@ -168,8 +168,12 @@ func (ex *exchange) passOn(off, end int, eof bool) bool {
 		}
 		ex.remain -= int64(end - off)
 	case codec.BodyChunked:
-		var err *codec.Error
-		if off, end, over, err = ex.dechunk(off, end); err != nil {
+		from, to, rest, done, err := ex.dechunk(off, end)
+		if done && ex.dec.LeaveTrailer {
+			return ex.beginTrailer(from, to, ex.l.rbuf[rest:end])
+		}
+		off, end, over = from, to, done
+		if err != nil {
 			ex.l.eng.logRequest(Err, ex, "upstream sent invalid chunked response: "+err.Error())
 			if err := ex.emit(off, end, false); err != 0 {
 				return ex.clientFailed(err)
@@ -190,8 +194,9 @@ func (ex *exchange) passOn(off, end int, eof bool) bool {
 	return true
 }
 
-// dechunk decodes rbuf[off:end] in place and returns where the data stands: usually one piece that is not moved.
-func (ex *exchange) dechunk(off, end int) (from, to int, over bool, err *codec.Error) {
+// dechunk decodes rbuf[off:end] in place and returns where the data stands, usually one piece that is not moved, and where
+// what was not consumed begins.
+func (ex *exchange) dechunk(off, end int) (from, to, rest int, over bool, err *codec.Error) {
 	b := ex.l.rbuf
 	from, to = off, off
 	first := true
@@ -208,7 +213,7 @@ func (ex *exchange) dechunk(off, end int) (from, to int, over bool, err *codec.E
 			to += len(data)
 		}
 		if e != nil {
-			return from, to, false, e
+			return from, to, off, false, e
 		}
 		off += n
 		over = done
@@ -217,7 +222,7 @@ func (ex *exchange) dechunk(off, end int) (from, to int, over bool, err *codec.E
 		}
 	}
 	ex.extra = over && off < end
-	return from, to, over, nil
+	return from, to, off, over, nil
 }
 
 // emit sends body bytes rbuf[off:end] to the client, the head that waits in the loop's head buffer in front of them, and
@@ -317,7 +322,13 @@ func (ex *exchange) relay() bool {
 		case n > 0:
 			moved += n
 			ex.try().BytesReceived += int64(n)
-			if ex.passOn(headRoom, headRoom+n, false); ex.phase != phRelay {
+			if ex.trailing {
+				b.more(l.rbuf[headRoom : headRoom+n])
+				ex.trailer()
+			} else {
+				ex.passOn(headRoom, headRoom+n, false)
+			}
+			if ex.phase != phRelay {
 				return true
 			}
 		case eof && ex.kind == codec.BodyUntilClose:
