@@ -26,17 +26,25 @@ const bigBody = 64 << 20
 // shadow memory is not counted there.
 const maxGrowth = 24 << 20
 
-// pattern is a body without a period that a buffer size divides.
+// pattern is a body with a period that divides no buffer size.
 type pattern struct{ at, end int64 }
+
+const patternPeriod = 251
+
+// patternBytes is the pattern from its beginning, long enough for any read at any phase.
+var patternBytes = func() []byte {
+	b := make([]byte, 1<<20)
+	for i := range b {
+		b[i] = byte(i % patternPeriod)
+	}
+	return b
+}()
 
 func (p *pattern) Read(b []byte) (int, error) {
 	if p.at == p.end {
 		return 0, io.EOF
 	}
-	n := int(min(int64(len(b)), p.end-p.at))
-	for i := range n {
-		b[i] = byte((p.at + int64(i)) % 251)
-	}
+	n := copy(b[:min(int64(len(b)), p.end-p.at)], patternBytes[p.at%patternPeriod:])
 	p.at += int64(n)
 	return n, nil
 }
@@ -266,7 +274,10 @@ func TestIdleConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := named(t, "one")
-	p := serve(t, "keepalive_timeout 10m;\n"+upstreamBlock("a", one)+edge)
+	p := prepare(t, globals+"http { access_log off; keepalive_timeout 10m;\n"+upstreamBlock("a", one)+edge+"}\n")
+	p.env = []string{"GOGC=5"} // a heap without slack, in which connections could hide
+	p.run("-p", p.dir, "-c", "dyups.conf")
+	p.waitReady()
 	for range 200 {
 		get(t, p.addr("proxy"), "a")
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -351,8 +352,43 @@ func TestBuiltIn(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	printTour(&b, []string{"tcp 127.0.0.1:8080"})
+	printTour(&b)
 	if n := strings.Count(b.String(), "\n  curl "); n != 3 {
 		t.Errorf("%d lines to try, want 3", n)
+	}
+}
+
+// TestUser: "user" gives up root after everything that needs it is done.
+func TestUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	p := prepare(t, "user nobody nogroup;\n"+globals+"http { access_log {dir}/access.log; server { listen 127.0.0.1:{web}; return 200 one; } }\n")
+	if err := os.Chmod(p.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, said, code := command(t, p.dir, "-t", "-c", "dyups.conf"); code != 0 {
+		t.Skipf("no such user here: %s", said)
+	}
+	p.run("-p", p.dir, "-c", "dyups.conf")
+	p.waitReady()
+	if a := get(t, p.addr("web"), "x"); a.body != "one" {
+		t.Errorf("status %d, %q", a.status, a.body)
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	for line := range strings.SplitSeq(string(status), "\n") {
+		if f := strings.Fields(line); len(f) == 5 && (f[0] == "Uid:" || f[0] == "Gid:") && slices.Contains(f[1:], "0") {
+			t.Errorf("privileges are left: %s", line)
+		}
+	}
+	p.signal(syscall.SIGUSR1) // the files belong to the new user
+	p.reload()
+	p.signal(syscall.SIGTERM)
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	// The folder is still root's, so the pid file cannot go; it says nothing any more.
+	if pid, err := readPid(p.dir + "/pid"); err == nil {
+		t.Errorf("the pid file still names process %d", pid)
 	}
 }

@@ -255,7 +255,7 @@ func TestQuit(t *testing.T) {
 	}
 }
 
-// TestShutdownTimeout: worker_shutdown_timeout ends what does not end.
+// TestShutdownTimeout: worker_shutdown_timeout ends what does not end, after a reload and after QUIT.
 func TestShutdownTimeout(t *testing.T) {
 	arrived, release := make(chan bool), make(chan bool)
 	slow := origin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -266,6 +266,13 @@ func TestShutdownTimeout(t *testing.T) {
 	p := prepare(t, "worker_shutdown_timeout 50ms;\n"+globals+"http { access_log off; "+upstreamBlock("a", slow)+edge+"}\n")
 	p.run("-p", p.dir, "-c", "dyups.conf")
 	p.waitReady()
+	held := dial(t, p.addr("proxy"))
+	held.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-arrived
+	p.reload() // ends with the last request of the old configuration, which is this one
+	if rest, err := io.ReadAll(held.r); len(rest) > 0 {
+		t.Errorf("a request that was cut got %q, %v", rest, err)
+	}
 	w := dial(t, p.addr("proxy"))
 	w.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-arrived

@@ -76,7 +76,7 @@ func (l *loader) read() (*configuration, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &configuration{main: m, files: cfg.Files, warnings: m.warnings}, nil
+	return &configuration{main: m, files: cfg.Files}, nil
 }
 
 // load reads and checks everything, so that what it returns can be published. ctx bounds look-ups of host names.

@@ -43,7 +43,6 @@ type mainConf struct {
 
 	hasEvents bool
 	http      *conf.Directive // nil: no http block
-	warnings  []string
 }
 
 // account is the user and group that "user" names.
@@ -51,10 +50,6 @@ type account struct {
 	name     string
 	uid, gid int
 	groups   []int
-}
-
-func (m *mainConf) warn(pos conf.Pos, format string, args ...any) {
-	m.warnings = append(m.warnings, conf.Errorf(pos, format, args...).Error())
 }
 
 // newMainConf applies the main context of a configuration. end is the place to complain about what is missing.

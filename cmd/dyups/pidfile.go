@@ -43,12 +43,17 @@ func readPid(path string) (int, error) {
 	return pid, nil
 }
 
-// removePid removes the pid file if it is there.
+// removePid removes the pid file if it is there. Where its folder belongs to somebody else, which is so when "user" gave
+// up the privileges it was made with, it is emptied instead: nobody will signal a stranger by it.
 func removePid(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove pid file %q: %w", path, reason(err))
+	err := os.Remove(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if os.Truncate(path, 0) == nil {
+		return fmt.Errorf("cannot remove pid file %q, emptied it: %w", path, reason(err))
+	}
+	return fmt.Errorf("cannot remove pid file %q: %w", path, reason(err))
 }
 
 // signals is what -s sends.

@@ -8,17 +8,11 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"syscall"
 
 	"dyups/engine"
 )
-
-// cutEnv cuts NAME=VALUE.
-func cutEnv(e string) (name, value string) {
-	name, value, _ = strings.Cut(e, "=")
-	return name, value
-}
 
 // limits raises the bounds on open files and core size. The number of open files goes as high as the system lets it, or
 // to worker_rlimit_nofile; what fails is told and lived with, as nginx does.
@@ -42,9 +36,10 @@ func (s *server) limits(m *mainConf) {
 	}
 }
 
-// become gives up the privileges of root for those of a. nil: nothing was asked for. The log files go along, so that
-// USR1 can open them again.
-func (s *server) become(a *account) error {
+// become gives up the privileges of root for those of the user that the configuration names, if it does, and for good.
+// Files that have to be written later go along: logs (USR1 opens them again), the pid file, folders of request bodies.
+func (s *server) become(c *configuration) error {
+	a := c.main.User
 	if a == nil {
 		return nil
 	}
@@ -53,6 +48,19 @@ func (s *server) become(a *account) error {
 		return nil
 	}
 	s.log.own(a.uid, a.gid)
+	own := slices.Clone(c.site.Logs)
+	if s.pid != "" {
+		own = append(own, s.pid)
+	}
+	for _, l := range c.site.Locations {
+		if l.BodyTempPath != "" && !slices.Contains(own, l.BodyTempPath) {
+			os.Mkdir(l.BodyTempPath, 0o700) // there already, or told when a body needs it
+			own = append(own, l.BodyTempPath)
+		}
+	}
+	for _, path := range own {
+		os.Chown(path, a.uid, a.gid) // what fails here is told when the file is needed
+	}
 	err := syscall.Setgroups(a.groups)
 	if err == nil {
 		err = syscall.Setgid(a.gid)

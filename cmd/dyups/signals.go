@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"dyups/engine"
 )
@@ -21,20 +22,31 @@ func catch() <-chan os.Signal {
 }
 
 // loop serves signals until one of them ends the process: QUIT gracefully, TERM and INT at once.
-func (s *server) loop(caught <-chan os.Signal) {
+func (s *server) loop() {
+	var overdue <-chan time.Time // replaced configurations have had worker_shutdown_timeout
 	for {
-		sig := <-caught
+		var sig os.Signal
+		select {
+		case sig = <-s.caught:
+		case <-overdue:
+			overdue = nil
+			s.engine.DropOld()
+		}
 		for sig == syscall.SIGHUP {
 			s.log.logf(engine.Notice, "%s received, reconfiguring", describe(sig))
-			sig = s.reloadUntil(caught)
+			was := s.conf
+			sig = s.reloadUntil()
+			if t := was.main.ShutdownTimeout; t > 0 && s.conf != was {
+				overdue = time.After(t)
+			}
 		}
 		switch sig {
-		case nil: // a reload ended and nothing else has come
+		case nil: // no signal any more
 		case syscall.SIGUSR1:
 			s.reopen(sig)
 		case syscall.SIGQUIT:
 			s.log.logf(engine.Notice, "%s received, gracefully shutting down", describe(sig))
-			s.quit(caught)
+			s.quit()
 			return
 		case syscall.SIGTERM, syscall.SIGINT:
 			s.log.logf(engine.Notice, "%s received, exiting", describe(sig))
@@ -62,7 +74,7 @@ func (s *server) reopen(sig os.Signal) {
 }
 
 // quit waits until the requests in flight are done, worker_shutdown_timeout is over, or TERM or INT comes.
-func (s *server) quit(caught <-chan os.Signal) {
+func (s *server) quit() {
 	ctx, cancel := context.WithCancel(context.Background())
 	if t := s.conf.main.ShutdownTimeout; t > 0 {
 		ctx, cancel = context.WithTimeout(ctx, t)
@@ -77,7 +89,7 @@ func (s *server) quit(caught <-chan os.Signal) {
 				s.log.logf(engine.Notice, "connections were still open: %v", err)
 			}
 			return
-		case sig := <-caught:
+		case sig := <-s.caught:
 			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
 				s.log.logf(engine.Notice, "%s received, exiting", describe(sig))
 				cancel()
@@ -88,7 +100,7 @@ func (s *server) quit(caught <-chan os.Signal) {
 
 // reloadUntil reloads while it listens for signals: reading a configuration may wait for name servers, stopping must
 // not. It returns the signal that came in the meantime, nil if none.
-func (s *server) reloadUntil(caught <-chan os.Signal) (next os.Signal) {
+func (s *server) reloadUntil() (next os.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan struct{})
@@ -100,7 +112,7 @@ func (s *server) reloadUntil(caught <-chan os.Signal) (next os.Signal) {
 		select {
 		case <-done:
 			return next
-		case sig := <-caught:
+		case sig := <-s.caught:
 			switch sig {
 			case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
 				cancel()

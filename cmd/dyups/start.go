@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -33,6 +34,7 @@ type server struct {
 	conf     *configuration            // in force
 	site     atomic.Pointer[site.Site] // of conf, for commands, which come from any goroutine
 	pid      string                    // the pid file that was written, "" if none
+	caught   <-chan os.Signal
 }
 
 // start is the mode without -t and -s: check, bind, publish, and serve until told to stop.
@@ -52,24 +54,22 @@ func start(l *loader, stdout, stderr io.Writer) int {
 	if c.main.Daemon && ready == nil {
 		return daemonise(stderr)
 	}
-	if err := s.serve(c); err != nil {
-		s.say(engine.Emerg, err.Error())
-		s.stop()
-		return 1
+	prepared, err := s.build(c)
+	if err == nil {
+		err = s.serve(c, prepared)
 	}
-	caught := catch()
-	if err := s.writePid(); err != nil {
+	if err != nil {
 		s.say(engine.Emerg, err.Error())
 		s.stop()
 		return 1
 	}
 	if l.opt.config == "" {
-		printTour(stdout, s.engine.Addrs())
+		printTour(stdout)
 	}
 	if err := s.detach(ready); err != nil {
 		s.log.log(engine.Err, 0, fmt.Sprintf("cannot let go of the terminal: %v", err))
 	}
-	s.loop(caught)
+	s.loop()
 	s.stop()
 	return 0
 }
@@ -89,15 +89,15 @@ func (s *server) early(err error) {
 	s.say(engine.Emerg, err.Error())
 }
 
-// serve builds the rooms around a checked configuration and starts the loops. Every socket listens when it returns nil.
-func (s *server) serve(c *configuration) error {
+// build makes the rooms around a checked configuration. Every socket listens when it returns; nothing is served yet.
+func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	m := c.main
 	for _, e := range m.Env {
-		name, value := cutEnv(e)
+		name, value, _ := strings.Cut(e, "=")
 		os.Setenv(name, value)
 	}
 	if err := s.openLogs(m); err != nil {
-		return err
+		return nil, err
 	}
 	s.limits(m)
 	s.store = upstream.NewStore()
@@ -108,7 +108,7 @@ func (s *server) serve(c *configuration) error {
 		Log: func(level int, msg string) { s.log.log(engine.Level(level), 0, msg) },
 	})
 	if err := s.admin.Replace(c.upstreams); err != nil {
-		return fmt.Errorf("cannot publish the upstreams: %w", err)
+		return nil, fmt.Errorf("cannot publish the upstreams: %w", err)
 	}
 	var err error
 	s.engine, err = engine.New(engine.Config{
@@ -117,26 +117,32 @@ func (s *server) serve(c *configuration) error {
 		Log: s.log.log, LogLevel: engine.Level(s.log.level.Load()), Version: version,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	prepared, err := s.prepare(c)
+	return s.prepare(c)
+}
+
+// serve tells the world where we are while the privileges for that are still there, gives them up, and starts the loops.
+// Who connects as soon as the pid file is there waits in the backlog of a listening socket.
+func (s *server) serve(c *configuration, prepared *engine.Prepared) error {
+	s.caught = catch()
+	err := s.writePid(c.main)
+	if err == nil {
+		err = s.become(c)
+	}
+	if dir := c.main.Dir; err == nil && dir != "" {
+		if cderr := os.Chdir(dir); cderr != nil {
+			err = fmt.Errorf("cannot use working_directory %q: %w", dir, reason(cderr))
+		}
+	}
 	if err != nil {
-		return err
-	}
-	if err := s.become(m.User); err != nil {
 		prepared.Discard()
 		return err
 	}
-	if m.Dir != "" {
-		if err := os.Chdir(m.Dir); err != nil {
-			prepared.Discard()
-			return fmt.Errorf("cannot use working_directory %q: %w", m.Dir, reason(err))
-		}
-	}
-	tuneRuntime(m.Loops)
+	tuneRuntime(c.main.Loops)
 	s.engine.Install(prepared, s.retired)
 	s.conf = c
-	s.log.logf(engine.Notice, "dyups/%s started, at the level of nginx/%s, event loops: %d", version, nginxLevel, m.Loops)
+	s.log.logf(engine.Notice, "dyups/%s started, at the level of nginx/%s, event loops: %d", version, nginxLevel, c.main.Loops)
 	return nil
 }
 
@@ -200,8 +206,7 @@ func (s *server) resolve(ctx context.Context, r *site.Resolver, host string) ([]
 
 // writePid writes the pid file. The built-in configuration has none; the default one is left out where its folder is
 // missing, for it was not asked for.
-func (s *server) writePid() error {
-	m := s.conf.main
+func (s *server) writePid(m *mainConf) error {
 	if s.loader.opt.config == "" {
 		return nil
 	}

@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 )
 
 // printTour says what the built-in configuration listens on and what to try.
-func printTour(w io.Writer, addrs []string) {
-	fmt.Fprintf(w, `dyups/%s runs its built-in configuration, on this machine only (%s):
+func printTour(w io.Writer) {
+	fmt.Fprintf(w, `dyups/%s runs its built-in configuration, which listens on this machine only:
 
   127.0.0.1:8080  the proxy: the Host field names the upstream
   127.0.0.1:8081  the interface: GET /list, GET /detail, GET, POST and DELETE /upstream/NAME
@@ -22,5 +21,5 @@ Try, in another terminal:
   curl 127.0.0.1:8081/detail
 
 A configuration file of your own: dyups -c FILE. All options: dyups -h. Stop with Ctrl-C.
-`, version, strings.Join(addrs, ", "))
+`, version)
 }

@@ -16,20 +16,38 @@ const maxAliases = 16
 // maxNameBytes is the length of a name in text, without its last dot (RFC 1035 section 2.3.4: 255 octets on the wire).
 const maxNameBytes = 253
 
-// found is what one family's, or both families', answers came to.
+// found is what the answers about one name came to.
 type found struct {
 	addrs []netip.Addr
 	ttl   time.Duration
+	alias string // name to ask for instead, "" if none; only without addrs
 }
 
-// ask asks for the families that cfg wants and joins the answers, IPv4 first. Without an address, code says why.
-// When one family has answered with addresses, the other has one attemptTimeout left: a name server that drops AAAA
-// questions must not hold up what is known.
-func (r *Resolver) ask(ctx context.Context, cfg *Config, fqdn string) (all found, code int) {
-	type result struct {
-		found found
-		code  int
+// ask looks one name up, following aliases by new questions. Without an address, code says why.
+func (r *Resolver) ask(ctx context.Context, cfg *Config, fqdn string) (f found, code int) {
+	least := time.Duration(-1)
+	for range maxAliases {
+		f, code = r.askName(ctx, cfg, fqdn)
+		if code != 0 {
+			return found{}, code
+		}
+		if least < 0 || f.ttl < least {
+			least = f.ttl
+		}
+		if len(f.addrs) > 0 {
+			f.ttl = least
+			return f, 0
+		}
+		fqdn = f.alias
 	}
+	return found{}, codeNotFound
+}
+
+// askName asks once for each family that cfg wants, in parallel, and joins the answers: addresses, IPv4 first, or an
+// alias, where the family asked for last decides. As in nginx, an error in one family is the error of the name; but
+// silence is not: once one family has given addresses the other has one attemptTimeout left, for a name server that
+// drops AAAA questions must not hold up what is known.
+func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all found, code int) {
 	var types []uint16
 	if cfg.IPv4 {
 		types = append(types, dns.TypeA)
@@ -39,95 +57,73 @@ func (r *Resolver) ask(ctx context.Context, cfg *Config, fqdn string) (all found
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make([]result, len(types))
+	first := r.turn(cfg.Servers) // both questions go to the same server
+	answers := make([]found, len(types))
+	codes := make([]int, len(types))
 	done := make(chan int, len(types))
 	for i, t := range types {
 		go func() {
-			f, c := r.askType(ctx, cfg, fqdn, t)
-			results[i] = result{f, c}
+			msg, code := r.query(ctx, cfg, first, fqdn, t)
+			if msg != nil {
+				answers[i] = read(msg, t)
+			}
+			codes[i] = code
 			done <- i
 		}()
 	}
 	var grace *time.Timer
 	for range types {
-		i := <-done
-		if len(results[i].found.addrs) > 0 && grace == nil {
+		if i := <-done; len(answers[i].addrs) > 0 && grace == nil {
 			grace = time.AfterFunc(attemptTimeout, cancel)
+			defer grace.Stop()
 		}
 	}
-	if grace != nil {
-		grace.Stop()
-	}
-	code = codeNotFound
-	for _, res := range results {
-		if len(res.found.addrs) == 0 {
-			if res.code != codeNotFound {
-				code = res.code
-			}
+	all.ttl = -1
+	for i, f := range answers {
+		switch codes[i] {
+		case 0, codeNotFound:
+		case codeTimedOut:
+			code = codeTimedOut
 			continue
-		}
-		if all.addrs == nil || res.found.ttl < all.ttl {
-			all.ttl = res.found.ttl
-		}
-		all.addrs = append(all.addrs, res.found.addrs...)
-	}
-	return all, code
-}
-
-// askType asks for the records of one type, following aliases.
-func (r *Resolver) askType(ctx context.Context, cfg *Config, fqdn string, qtype uint16) (found, int) {
-	var least time.Duration = -1
-	for range maxAliases {
-		msg, code := r.query(ctx, cfg, fqdn, qtype)
-		if msg == nil {
-			return found{}, code
-		}
-		f, alias := read(msg, qtype)
-		if least < 0 || f.ttl < least {
-			least = f.ttl
-		}
-		if len(f.addrs) > 0 {
-			f.ttl = least
-			return f, 0
-		}
-		if alias == "" {
-			return found{}, codeNotFound
-		}
-		fqdn = alias
-	}
-	return found{}, codeNotFound
-}
-
-// query asks one question until a server gives an answer or denies the name (code 3), each server that fails being
-// followed by the next. Silence is waited out until ctx ends; servers that all refuse end the query at once.
-func (r *Resolver) query(ctx context.Context, cfg *Config, fqdn string, qtype uint16) (*dns.Msg, int) {
-	first := int(r.turn.Add(1) - 1)
-	code, refused := codeTimedOut, 0
-	for i := 0; refused < len(cfg.Servers); i++ {
-		if ctx.Err() != nil {
-			return nil, codeTimedOut
-		}
-		server := cfg.Servers[(first+i)%len(cfg.Servers)]
-		began := time.Now()
-		msg, err := attempt(ctx, server, fqdn, qtype)
-		switch {
-		case err == nil && msg.Rcode == dns.RcodeSuccess:
-			return msg, 0
-		case err == nil && msg.Rcode == dns.RcodeNameError:
-			return nil, codeNotFound
-		case err == nil:
-			code = msg.Rcode
-			refused++
-		case ctx.Err() != nil:
-			return nil, codeTimedOut
 		default:
-			// An unreachable server fails at once: after each had its turn, pause, or this would spin.
-			if i+1 >= len(cfg.Servers) {
-				pause(ctx, attemptTimeout-time.Since(began))
-			}
+			return found{}, codes[i]
+		}
+		all.addrs = append(all.addrs, f.addrs...)
+		all.alias = f.alias
+		if used := len(f.addrs) > 0 || f.alias != ""; used && (all.ttl < 0 || f.ttl < all.ttl) {
+			all.ttl = f.ttl
 		}
 	}
-	return nil, code
+	switch {
+	case len(all.addrs) > 0:
+		all.alias = ""
+		return all, 0
+	case code != 0:
+		return found{}, code
+	case all.alias == "":
+		return found{}, codeNotFound
+	}
+	return all, 0
+}
+
+// query asks one question, of server number first and those after it, until one answers, be it with an error. Silence moves on to the next server, until ctx
+// ends; an error does not (nginx: the next look-up, which is another server's turn, may fare better).
+func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn string, qtype uint16) (msg *dns.Msg, code int) {
+	for i := 0; ctx.Err() == nil; i++ {
+		began := time.Now()
+		msg, err := attempt(ctx, cfg.Servers[(first+i)%len(cfg.Servers)], fqdn, qtype)
+		if err == nil && msg.Rcode != dns.RcodeSuccess {
+			return nil, msg.Rcode
+		}
+		if err == nil {
+			return msg, 0
+		}
+		// An unreachable server fails at once: after each had its turn, pause, or this would spin.
+		if i+1 >= len(cfg.Servers) {
+			pause(ctx, attemptTimeout-time.Since(began))
+		}
+	}
+	return nil, codeTimedOut
 }
 
 // pause waits for d or until ctx is done.
@@ -193,7 +189,7 @@ func answers(msg, q *dns.Msg) bool {
 
 // read takes the addresses of type qtype from the answer section, and the name to ask for next if it only has an alias.
 // The time to live is the least of all records used.
-func read(msg *dns.Msg, qtype uint16) (f found, alias string) {
+func read(msg *dns.Msg, qtype uint16) (f found) {
 	aliases := map[string]string{}
 	f.ttl = -1
 	use := func(h *dns.RR_Header) {
@@ -223,7 +219,7 @@ func read(msg *dns.Msg, qtype uint16) (f found, alias string) {
 	}
 	f.ttl = max(f.ttl, 0)
 	if len(f.addrs) > 0 || len(aliases) == 0 || len(msg.Question) == 0 {
-		return f, ""
+		return f
 	}
 	// The end of the chain that starts at the question; a ring ends after as many steps as there are aliases.
 	at := strings.ToLower(msg.Question[0].Name)
@@ -232,13 +228,14 @@ func read(msg *dns.Msg, qtype uint16) (f found, alias string) {
 		if !ok {
 			break
 		}
-		alias, at = next, strings.ToLower(next)
+		f.alias, at = next, strings.ToLower(next)
 	}
-	return f, alias
+	return f
 }
 
 // presentation writes a host name in the form that miekg/dns packs and unpacks, with a last dot and every byte that
-// means something there escaped; answers compares such forms. It is false for what cannot be a name: empty, too long, or with an empty or overlong label.
+// means something there escaped; answers compares such forms. It is false for what cannot be a name: empty, too long,
+// or with an empty or overlong label.
 func presentation(name string) (string, bool) {
 	if name == "" || len(name) > maxNameBytes {
 		return "", false

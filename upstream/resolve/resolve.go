@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -75,9 +74,8 @@ var ErrClosed = errors.New("resolver is closed")
 
 // Resolver looks names up and keeps what it learned. Make it with New. All methods may be called from any goroutine.
 type Resolver struct {
-	max  int              // names kept
-	now  func() time.Time // the clock, for tests
-	turn atomic.Uint32    // which server is asked first
+	max int              // names kept
+	now func() time.Time // the clock, for tests
 
 	life context.Context // ends with Close; parent of every exchange
 	stop context.CancelFunc
@@ -86,6 +84,7 @@ type Resolver struct {
 	mu      sync.Mutex // guards what is below; held for map operations only
 	closed  bool
 	cache   map[string]answer
+	turns   map[string]int // for each list of servers: which is asked first, the next time
 	flights map[string]*flight
 }
 
@@ -110,7 +109,7 @@ func New(cacheNames int) *Resolver {
 	life, stop := context.WithCancel(context.Background())
 	return &Resolver{
 		max: cacheNames, now: time.Now, life: life, stop: stop,
-		cache: map[string]answer{}, flights: map[string]*flight{},
+		cache: map[string]answer{}, turns: map[string]int{}, flights: map[string]*flight{},
 	}
 }
 
@@ -194,6 +193,16 @@ func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string) {
 	}
 	r.mu.Unlock()
 	close(f.done)
+}
+
+// turn gives the number of the server to ask first: of each list of servers one after the other.
+func (r *Resolver) turn(servers []string) int {
+	key := strings.Join(servers, " ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.turns[key]
+	r.turns[key] = (n + 1) % len(servers)
+	return n
 }
 
 // keep stores an answer; the caller holds mu. A full cache first loses what is out of date, then any one name: names

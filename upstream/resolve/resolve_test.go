@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,7 @@ type stub struct {
 }
 
 // newStub serves zone. A name that is not in it does not exist; names with a special meaning: "drop." is never answered,
-// "fail." is answered with a server failure, "big." is truncated over UDP, "odd." is preceded by a foreign datagram.
+// "fail." is answered with a server failure, "half." refused for AAAA, "quiet." dropped for AAAA, "big." is truncated over UDP, "odd." is preceded by a foreign datagram.
 func newStub(t *testing.T, zone ...string) *stub {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -86,6 +87,14 @@ func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg, zone []dns.RR) {
 		return
 	case "fail.":
 		m.Rcode = dns.RcodeServerFailure
+	case "half.":
+		if q.Question[0].Qtype == dns.TypeAAAA {
+			m.Rcode, m.Answer = dns.RcodeRefused, nil
+		}
+	case "quiet.":
+		if q.Question[0].Qtype == dns.TypeAAAA {
+			return
+		}
 	case "big.":
 		if udp {
 			m.Truncated, m.Answer = true, nil
@@ -123,6 +132,8 @@ func TestLookup(t *testing.T) {
 		"odd. 60 A 127.0.0.5",
 		`wei\\rd. 60 A 127.0.0.6`,
 		"fail. 60 A 127.0.0.1",
+		"half. 60 A 127.0.0.1",
+		"mixed. 60 CNAME six.",
 	)
 	r := New(0)
 	defer r.Close()
@@ -148,6 +159,10 @@ func TestLookup(t *testing.T) {
 	f(v4, "nothing", "nothing could not be resolved (3: Host not found)")
 	f(v4, "nx.test", "nx.test could not be resolved (3: Host not found)")
 	f(v4, "fail", "fail could not be resolved (2: Server failure)")
+	f(v4, "half", "127.0.0.1")
+	f(v46, "half", "half could not be resolved (5: Operation refused)")
+	f(v46, "mixed", "::1")
+	f(v4, "mixed", "mixed could not be resolved (3: Host not found)")
 	f(v4, "big", "127.0.0.7")
 	f(v4, "odd", "127.0.0.5")
 	f(v4, `wei\rd`, "127.0.0.6")
@@ -197,6 +212,35 @@ func TestNextServer(t *testing.T) {
 		r.mu.Lock()
 		clear(r.cache)
 		r.mu.Unlock()
+	}
+}
+
+// An error is an answer; the next look-up is another server's turn.
+func TestErrorIsAnswer(t *testing.T) {
+	bad, good := newStub(t, "fail. 60 A 127.0.0.1"), newStub(t, "one. 60 A 127.0.0.1", "one. 60 AAAA ::1")
+	r := New(0)
+	defer r.Close()
+	cfg := &Config{Servers: []string{bad.addr, good.addr}, IPv4: true, IPv6: true}
+	f := func(host, want string) {
+		t.Helper()
+		if got := text(t, r, cfg, host); got != want {
+			t.Errorf("Lookup(%q) = %s, want %s", host, got, want)
+		}
+	}
+	f("one", "one could not be resolved (3: Host not found)")
+	f("one", "127.0.0.1 ::1")
+	f("one", "127.0.0.1 ::1") // known
+	f("fail", "fail could not be resolved (2: Server failure)")
+}
+
+// A name server that drops AAAA questions does not hold up the A records for the whole timeout.
+func TestQuietFamily(t *testing.T) {
+	s := newStub(t, "quiet. 60 A 127.0.0.1")
+	r := New(0)
+	defer r.Close()
+	cfg := &Config{Servers: []string{s.addr}, IPv4: true, IPv6: true, Timeout: time.Minute}
+	if got := text(t, r, cfg, "quiet"); got != "127.0.0.1" {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -252,7 +296,7 @@ func TestSingleFlight(t *testing.T) {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for s.asked.Load() == 0 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	r.mu.Lock()
 	flights := len(r.flights)
@@ -311,9 +355,9 @@ func FuzzRead(f *testing.F) {
 		if m.Unpack(b) != nil {
 			return
 		}
-		f, alias := read(m, dns.TypeA)
-		if len(f.addrs) > len(m.Answer) || f.ttl < 0 || len(f.addrs) > 0 && alias != "" {
-			t.Fatalf("%d addresses, ttl %v, alias %q of %d records", len(f.addrs), f.ttl, alias, len(m.Answer))
+		f := read(m, dns.TypeA)
+		if len(f.addrs) > len(m.Answer) || f.ttl < 0 || len(f.addrs) > 0 && f.alias != "" {
+			t.Fatalf("%d addresses, ttl %v, alias %q of %d records", len(f.addrs), f.ttl, f.alias, len(m.Answer))
 		}
 		answers(m, m)
 	})
