@@ -25,7 +25,7 @@ fuzz:
 	@set -e; for p in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "$$p $$f"; \
-			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p; \
 		done; \
 	done
 
@@ -35,8 +35,12 @@ lint:
 	$(GO) vet -tags invariants ./...
 	$(GO) run $(STATICCHECK) ./...
 
-bench:
+# The rooms' own benchmarks, then nginx, HAProxy and dyups side by side in one run (Debian's nginx, haproxy and wrk; a
+# missing proxy is skipped by name). BENCHFLAGS go to the second part: -scenario browser, -churn 100, -rounds 9 ...
+bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./codec ./lb ./upstream ./engine
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dyupsbench ./cmd/dyupsbench
+	bin/dyupsbench $(BENCHFLAGS)
 
 clean:
 	rm -rf bin

@@ -106,4 +106,7 @@
 //   - A server that stays across an update keeps its counts, failures and connections; the module starts all of them
 //     afresh.
 //   - A mount below a prefix works (mount-prefix-*); the module answers 404 to everything there.
+//   - A literal proxy_pass http://host1 sees every change of host1, and its deletion, as one with a variable does; in the
+//     module it keeps the configured peers for ever. Two names that look alike would mean two things, and a deleted
+//     upstream that still serves is what an operator least expects (px-fixed-pass, px-fixed-pass-after-delete, contract).
 package admin

@@ -68,6 +68,7 @@ type Engine struct {
 	current    *installed
 	sockets    map[string]*socket
 	lazy       lazyLogs
+	level      atomic.Uint32 // the least grave level that is logged
 }
 
 // New makes an engine; nothing listens yet.
@@ -91,6 +92,7 @@ func New(cfg Config) (*Engine, error) {
 		}
 		e.loops = append(e.loops, l)
 	}
+	e.SetLogLevel(cfg.LogLevel)
 	e.logs = newLogWriter(e)
 	return e, nil
 }
@@ -186,21 +188,27 @@ func (e *Engine) Close() {
 	_ = e.workers.ReleaseTimeout(workersWait) // what removes temporary files is among them
 }
 
+// SetLogLevel changes the least grave level that Log wants (reload).
+func (e *Engine) SetLogLevel(level Level) { e.level.Store(uint32(level)) }
+
+// wants reports whether messages of a level go anywhere.
+func (e *Engine) wants(level Level) bool { return uint32(level) <= e.level.Load() && e.cfg.Log != nil }
+
 func (e *Engine) log(level Level, conn uint64, msg string) {
-	if level <= e.cfg.LogLevel && e.cfg.Log != nil {
+	if e.wants(level) {
 		e.cfg.Log(level, conn, msg)
 	}
 }
 
 func (e *Engine) logf(level Level, conn uint64, format string, args ...any) {
-	if level <= e.cfg.LogLevel && e.cfg.Log != nil {
+	if e.wants(level) {
 		e.cfg.Log(level, conn, fmt.Sprintf(format, args...))
 	}
 }
 
 // logRequest logs about one exchange, in nginx's words: what, client, server, request, upstream, host.
 func (e *Engine) logRequest(level Level, ex *exchange, what string) {
-	if level > e.cfg.LogLevel || e.cfg.Log == nil {
+	if !e.wants(level) {
 		return
 	}
 	b := append([]byte(what), ", client: "...)

@@ -147,7 +147,7 @@ func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
 	if err != nil {
 		var de *net.DNSError
 		if errors.As(err, &de) {
-			return nil, fmt.Errorf("host not found in upstream: cannot look up %q: %s", host, de.Err)
+			return nil, fmt.Errorf("cannot look up %q: %s", host, de.Err)
 		}
 		return nil, fmt.Errorf("cannot look up %q: %w", host, err)
 	}

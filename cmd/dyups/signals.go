@@ -157,6 +157,7 @@ func (s *server) reload(ctx context.Context) {
 		return
 	}
 	s.log.use(sinks)
+	s.engine.SetLogLevel(engine.Level(s.log.level.Load()))
 	s.tellFixed(c.main)
 	s.publish(c, prepared)
 }

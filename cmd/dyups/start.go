@@ -114,7 +114,7 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	s.engine, err = engine.New(engine.Config{
 		Loops: m.Loops, Connections: m.Connections, Store: s.store,
 		Interface: s.mount, Resolve: s.resolve,
-		Log: s.log.log, LogLevel: engine.Level(s.log.level.Load()), Version: version,
+		Log: s.log.log, LogLevel: engine.Level(s.log.level.Load()), Version: version, Prefix: s.loader.root,
 	})
 	if err != nil {
 		return nil, err

@@ -111,6 +111,10 @@ func locationRules() []rule {
 		flagAt("server_name_in_redirect", func(l *Location) *bool { return &l.nameInRedirect }),
 		flagAt("chunked_transfer_encoding", func(l *Location) *bool { return &l.ChunkedEncoding }),
 		flagAt("reset_timedout_connection", func(l *Location) *bool { return &l.ResetTimedout }),
+		{Name: "error_log", In: inLoc, Min: 1, Max: 2, Many: true, Set: func(l *level, d *conf.Directive) error {
+			l.b.warn(d.Name.Pos, `"error_log" has effect in the main context only: these messages go there`)
+			return nil
+		}},
 		flagAt("log_not_found", func(l *Location) *bool { return &l.NotFoundLog }),
 		{Name: "tcp_nodelay", In: inLoc, Min: 1, Max: 1, Set: onlyOnOff},
 		{Name: "tcp_nopush", In: inLoc, Min: 1, Max: 1, Set: onlyOnOff},
