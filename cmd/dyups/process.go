@@ -76,7 +76,6 @@ func (s *server) become(c *configuration) error {
 
 // gcPercent trades memory for fewer collections. The proxied path allocates nothing, so the heap is small and what fills
 // it are commands and local answers; at Go's default of 100 a heap of a few megabytes is collected far too often.
-// minHeap keeps a small heap from being collected at all until it is worth it.
 const gcPercent = 400
 
 // tuneRuntime fits the Go runtime to the given number of event loops. Each loop locks a thread and holds a processor of

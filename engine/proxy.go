@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"dyups/codec"
+	"dyups/upstream"
+)
+
+// proxy starts a proxied request: its table, its upstream, then its body or the first try.
+func (ex *exchange) proxy() bool {
+	p := ex.r.Loc.Proxy
+	status, why := p.Target(&ex.r, &ex.target)
+	if status != 0 {
+		ex.l.eng.logRequest(Err, ex, why)
+		return ex.fail(status)
+	}
+	ex.r.ProxyHost, ex.r.ProxyPort = ex.target.Host, ex.target.Port
+	if ex.r.ProxyPort == 0 {
+		ex.r.ProxyPort = 80
+	}
+	if ex.table = ex.site.last.Load(); ex.table == nil {
+		ex.table = ex.l.eng.cfg.Store.Load()
+	}
+	ex.up = nil
+	if !ex.target.HasPort && ex.target.Unix == "" {
+		ex.up = ex.table.Lookup(ex.target.Name)
+	}
+	if ex.up == nil {
+		if ex.up = ex.implicit(); ex.up == nil {
+			return ex.resolve()
+		}
+	}
+	return ex.proxyTo()
+}
+
+// proxyTo goes on with a known upstream.
+func (ex *exchange) proxyTo() bool {
+	p := ex.r.Loc.Proxy
+	ex.left, ex.fresh = 0, false
+	ex.round = true
+	if !ex.body.done && (p.RequestBuffering || ex.body.chunked && p.HTTP10 || ex.wholeBody()) || ex.body.size > 0 {
+		ex.after = phPick
+		return ex.to(phBody)
+	}
+	return ex.to(phPick)
+}
+
+// implicitMax bounds a loop's cache of upstreams that stand in no table: addresses out of variables.
+const implicitMax = 4096
+
+// implicit is the upstream of a proxy_pass to an address or to a name that was resolved at load; nil: to be looked up.
+func (ex *exchange) implicit() *upstream.Upstream {
+	l, t := ex.l, &ex.target
+	key := ex.aux[:0]
+	if t.Unix != "" {
+		key = append(append(key, "unix:"...), t.Unix...)
+	} else {
+		key = append(key, t.Name...)
+		key = append(key, ':')
+		key = codec.AppendUint(key, uint64(ex.r.ProxyPort))
+	}
+	ex.aux = key
+	if up := ex.site.implicit[string(key)]; up != nil {
+		return up
+	}
+	if up := l.implicit[string(key)]; up != nil {
+		return up
+	}
+	var srv *upstream.Server
+	if t.Unix != "" {
+		srv = newServer(netip.AddrPort{}, t.Unix)
+	} else if addr, ok := parseIP(string(t.Name)); ok {
+		srv = newServer(netip.AddrPortFrom(addr, ex.r.ProxyPort), "")
+	} else {
+		return nil
+	}
+	if len(l.implicit) >= implicitMax {
+		clear(l.implicit)
+	}
+	up := outside(string(key), srv)
+	l.implicit[string(key)] = up
+	return up
+}
+
+// outside makes an upstream that stands in no table but is used again; it keeps idle connections as one without
+// keepalive directives does.
+func outside(name string, servers ...*upstream.Server) *upstream.Upstream {
+	up := upstream.Single(name, servers...)
+	up.Keepalive, up.KeepaliveRequests, up.KeepaliveTime, up.KeepaliveTimeout = 32, 1000, time.Hour, time.Minute
+	return up
+}
+
+// parseIP reads an address as it stands in a URL: IPv6 in brackets.
+func parseIP(s string) (netip.Addr, bool) {
+	if n := len(s); n > 2 && s[0] == '[' && s[n-1] == ']' {
+		s = s[1 : n-1]
+	}
+	a, err := netip.ParseAddr(s)
+	return a, err == nil
+}
+
+// newServer is a server line's defaults for an address that stands in no upstream block.
+func newServer(ap netip.AddrPort, unix string) *upstream.Server {
+	s := &upstream.Server{Addr: ap, Unix: unix, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
+	if unix != "" {
+		s.Label = "unix:" + unix
+	} else {
+		s.Label = ap.String()
+	}
+	s.Name = s.Label
+	return s
+}
+
+// resolve asks for the addresses of a name that is no upstream, off the loop.
+func (ex *exchange) resolve() bool {
+	l, name, res := ex.l, string(ex.target.Name), ex.r.Loc.Resolver
+	if res == nil {
+		return ex.unresolved("no resolver defined to resolve " + name)
+	}
+	port := ex.r.ProxyPort
+	ex.phase = phWait
+	l.submit(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), res.Timeout)
+		addrs, err := l.eng.cfg.Resolve(ctx, res, name)
+		cancel()
+		l.post(func() {
+			switch {
+			case ex.aborted:
+				ex.to(phDone)
+			case err != nil:
+				ex.unresolved(err.Error())
+			default:
+				servers := make([]*upstream.Server, len(addrs))
+				for i, a := range addrs {
+					servers[i] = newServer(netip.AddrPortFrom(a, port), "")
+				}
+				ex.up = upstream.Single(name, servers...)
+				ex.proxyTo()
+			}
+			ex.run()
+		})
+	})
+	return false
+}
+
+func (ex *exchange) unresolved(why string) bool {
+	ex.l.eng.logRequest(Err, ex, why)
+	return ex.fail(502)
+}
