@@ -16,7 +16,9 @@ var imports = map[string]struct{ rooms, outside []string }{
 
 	"upstream":         {rooms: []string{"lb", "codec/conf"}},
 	"upstream/resolve": {outside: []string{"github.com/miekg/dns"}},
-	"engine/site":      {rooms: []string{"codec", "codec/conf"}},
+	"engine/site": {rooms: []string{"codec", "codec/conf"},
+		outside: []string{"github.com/GehirnInc/crypt", "github.com/GehirnInc/crypt/apr1_crypt", "github.com/GehirnInc/crypt/md5_crypt",
+			"github.com/GehirnInc/crypt/sha256_crypt", "github.com/GehirnInc/crypt/sha512_crypt", "golang.org/x/crypto/bcrypt"}},
 
 	"engine": {
 		rooms: []string{"codec", "lb", "upstream", "engine/site"},

@@ -236,7 +236,10 @@ func TestNormalise(t *testing.T) {
 func TestCheckPassword(t *testing.T) {
 	const file = "# comment\n\nplain:{PLAIN}secret\nsha:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=:note\r\n" +
 		"ssha:{SSHA}EoOBJcM3Hcd5tTRCL3dgWFyR3sVzYWx0\n" +
-		"apr1:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\nmd5:$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/\ncrypt:rqXexS6ZhobKA\n"
+		"apr1:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\nmd5:$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/\ncrypt:rqXexS6ZhobKA\n" +
+		"sha256:$5$abcdefgh$gruCpC7VkOTspMQTTSAR8mtlO9Upms.fwqE5y16JVM.\n" +
+		"sha512:$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.\n" +
+		"bcrypt:$2y$05$SN4oJYCTJDf687XtvZDqFOyUCqic3dq/3OiGs2fLmqIXuNB8lgRSO\nbroken:$2y$05$x\nempty:\nodd:$6$\n"
 	f := func(user, password string, want bool) {
 		t.Helper()
 		if got := CheckPassword([]byte(file), []byte(user), []byte(password)); got != want {
@@ -252,6 +255,13 @@ func TestCheckPassword(t *testing.T) {
 	f("apr1", "mypassword", false)
 	f("md5", "password", true)
 	f("crypt", "myPassword", false)
+	for _, user := range []string{"sha256", "sha512", "bcrypt"} {
+		f(user, "secret", true)
+		f(user, "Secret", false)
+	}
+	f("broken", "secret", false)
+	f("empty", "", false)
+	f("odd", "", false)
 	f("", "secret", false)
 	f("nobody", "secret", false)
 	f("# comment", "", false)
