@@ -27,6 +27,7 @@
 //     a fresh connection, and counts as one try. Before a POST, LOCK or PATCH goes out on a reused connection, one more look
 //     (MSG_PEEK) tells whether the server has closed it.
 //   - Access log records are gathered and written off the loop, before a connection that is to be closed is closed.
+//   - A backend's response head is at most 64 KiB, whatever proxy_buffer_size says: it has to fit in the loop's buffer.
 //   - A port that another process holds is an error at start even if both would share it by SO_REUSEPORT.
 //   - Trailers of chunked answers go to clients that say "TE: trailers"; those of requests are checked and dropped.
 package engine

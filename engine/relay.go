@@ -150,7 +150,7 @@ func (ex *exchange) answerFrom() {
 		}
 	}
 	length := int64(-1)
-	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && h.Status != 204 {
+	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && status != 204 && h.Status != 204 {
 		length = h.ContentLength
 	}
 	l.wbuf = ex.endHead(dst, length)
