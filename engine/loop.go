@@ -160,8 +160,16 @@ func (l *Loop) sleep() []event {
 	if l.posted.Load() != nil {
 		return nil
 	}
+	if events := l.poll.doze(min(int(ms), dozeMs)); len(events) > 0 || l.posted.Load() != nil || ms <= dozeMs {
+		return events
+	}
 	return l.poll.wait(int(ms))
 }
+
+// dozeMs is how long a loop with nothing to do waits before it tells the Go scheduler. Every block that the scheduler
+// knows of keeps its monitor thread awake, which then interrupts the loop: at 24,000 requests a second that took 6 % of
+// the processor. The collector can still stop the loop: its signal ends the system call.
+const dozeMs = 2
 
 func (l *Loop) dispatch(ev *event) {
 	fd := int(ev.Fd)

@@ -26,6 +26,8 @@ type poller interface {
 	del(fd int)
 	// wait returns the events that are ready; ms 0 polls without entering the scheduler, ms < 0 blocks.
 	wait(ms int) []event
+	// doze blocks for at most ms without telling the scheduler: the processor stays with the loop.
+	doze(ms int) []event
 	close()
 }
 
@@ -73,6 +75,14 @@ func (p *epoll[E]) del(fd int) {
 func (p *epoll[E]) wait(ms int) []event {
 	n, err := p.waitFn(p.fd, p.evs, ms)
 	if err != nil || n < 0 { // EINTR: as if nothing was ready
+		return nil
+	}
+	return p.view[:n]
+}
+
+func (p *epoll[E]) doze(ms int) []event {
+	n, _, e := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.evs[0])), batch, uintptr(ms), 0, 0)
+	if e != 0 { // EINTR among them: the runtime wants the loop's attention
 		return nil
 	}
 	return p.view[:n]
