@@ -244,7 +244,7 @@ func (b *logBatch) of(file *logFile) *bytebufferpool.ByteBuffer {
 // closeAfter closes c, once the records held are in their files.
 func (b *logBatch) closeAfter(c *conn) {
 	if b.due == 0 {
-		c.close()
+		c.logged()
 		return
 	}
 	b.waiting = append(b.waiting, c)
@@ -280,7 +280,7 @@ func (b *logBatch) flush(l *Loop) {
 		if len(waiting) > 0 {
 			l.post(func() {
 				for _, c := range waiting {
-					c.close()
+					c.logged()
 				}
 			})
 		}

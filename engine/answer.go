@@ -215,13 +215,26 @@ func (ex *exchange) send(dst []byte, length int64, body []byte) bool {
 
 // reject answers a head that could not be understood; nothing after it on the conn can be trusted.
 func (ex *exchange) reject(err *codec.Error, data []byte) {
-	ex.head = codec.RequestHead{Fields: ex.head.Fields[:0], ContentLength: -1, Minor: 1}
-	ex.begin()
-	ex.r.RequestLength = int64(len(data))
-	site.BeginRefused(&ex.r)
-	ex.body = requestBody{done: true, mem: ex.body.mem[:0]}
+	ex.refuse(data)
 	ex.l.eng.logRequest(Info, ex, "client sent invalid request: "+err.Msg)
 	ex.keepConn, ex.linger = false, true
 	ex.fail(err.Status)
 	ex.run()
+}
+
+// loggedLine bounds what the log keeps of a request line that was not understood.
+const loggedLine = 2 << 10
+
+// refuse readies ex for answering and logging a head that could not be parsed: of it only the first line is kept.
+func (ex *exchange) refuse(data []byte) {
+	line := bytes.TrimLeft(data, "\r\n")
+	if i := bytes.IndexAny(line, "\r\n"); i >= 0 {
+		line = line[:i]
+	}
+	ex.buf = append(ex.buf[:0], line[:min(len(line), loggedLine)]...)
+	ex.head = codec.RequestHead{Buf: ex.buf, Fields: ex.head.Fields[:0], ContentLength: -1, Minor: 1}
+	ex.begin()
+	ex.r.RequestLength = int64(len(data))
+	site.BeginRefused(&ex.r)
+	ex.body = requestBody{done: true, mem: ex.body.mem[:0]}
 }

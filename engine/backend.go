@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"strconv"
 	"syscall"
 
 	"dyups/codec"
@@ -152,7 +151,7 @@ func (ex *exchange) dial() bool {
 }
 
 func (ex *exchange) connectFailed(errno syscall.Errno) bool {
-	ex.l.eng.logRequest(Err, ex, "connect() failed ("+strconv.Itoa(int(errno))+": "+errno.Error()+") while connecting to upstream")
+	ex.l.eng.logRequest(Err, ex, "connect() failed ("+errnoText(errno)+") while connecting to upstream")
 	return ex.next(site.NextError, 502, upstream.Failed)
 }
 

@@ -158,12 +158,24 @@ func (c *conn) readHead() {
 // endOfInput handles the end of a client that owes us a request head.
 func (c *conn) endOfInput(err syscall.Errno) {
 	if err != 0 {
-		c.loop.eng.logf(Info, c.serial, "recv() failed (%d: %s) while reading client request line, client: %s",
-			int(err), err.Error(), c.peer())
-	} else if c.partial {
+		c.loop.eng.logf(Info, c.serial, "recv() failed (%s) while reading client request line, client: %s", errnoText(err), c.peer())
+	}
+	if c.partial {
+		c.recordPartial(400)
 		c.loop.eng.logf(Info, c.serial, "client prematurely closed connection while reading client request headers, client: %s", c.peer())
 	}
-	c.close()
+	c.finish(false)
+}
+
+// recordPartial writes the access log record of a head that never came to its end.
+func (c *conn) recordPartial(status int) {
+	l := c.loop
+	ex := l.newExchange(c)
+	c.requests++
+	ex.refuse(c.unread())
+	ex.r.Status = status
+	l.logs.record(ex, ex.loc())
+	l.freeExchange(ex)
 }
 
 // cut ends a client at once, whatever it is doing.
@@ -203,20 +215,23 @@ func (c *conn) nextRequest(keepalive time.Duration) {
 func (c *conn) finish(linger bool) {
 	c.ex = nil
 	c.drop()
-	if linger && !c.rdHup {
-		sysShutdownWrite(c.fd)
-		c.state = lingering
-		loc := c.ls.group.Default.Root
-		c.lingerNs = c.loop.nowNs + int64(loc.LingeringTime)
-		c.setTimeout(int64(loc.LingeringTimeout))
-		if c.canRead {
-			c.linger()
-		}
-		return
-	}
-	c.state = closing
+	c.state, c.lingers = closing, linger && !c.rdHup
 	c.setTimeout(0)
 	c.loop.logs.closeAfter(c)
+}
+
+// logged goes on with a conn in state closing once its record is written.
+func (c *conn) logged() {
+	if !c.lingers || c.fd < 0 {
+		c.close()
+		return
+	}
+	sysShutdownWrite(c.fd)
+	c.state = lingering
+	loc := c.ls.group.Default.Root
+	c.lingerNs = c.loop.nowNs + int64(loc.LingeringTime)
+	c.setTimeout(int64(loc.LingeringTimeout))
+	c.linger()
 }
 
 func (c *conn) linger() {
@@ -224,8 +239,7 @@ func (c *conn) linger() {
 	for range 16 {
 		n, eof, err := c.read(l.rbuf[:])
 		if eof || err != 0 || l.nowNs >= c.lingerNs {
-			c.state = closing
-			l.logs.closeAfter(c)
+			c.close()
 			return
 		}
 		if n == 0 {
@@ -248,8 +262,9 @@ func (c *conn) timeout() {
 	case awaitHead:
 		if c.partial {
 			c.loop.eng.logf(Info, c.serial, "client timed out (110: Connection timed out) while reading client request headers, client: %s", c.peer())
+			c.recordPartial(408)
 		}
-		c.close()
+		c.finish(false)
 	case lingering, closing:
 		c.close()
 	}

@@ -52,6 +52,7 @@ type conn struct {
 	openedNs int64 // loop clock
 	state    clientState
 	lingerNs int64 // when lingering ends at the latest
+	lingers  bool  // with state closing: to linger instead of closing at once
 	prev     *conn // the loop's list of clients
 	next     *conn
 

@@ -224,10 +224,8 @@ func (e *Engine) logRequest(level Level, ex *exchange, what string) {
 	h := &ex.head
 	if len(h.Buf) > 0 {
 		b = append(b, `, request: "`...)
-		b = append(b, h.Method.In(h.Buf)...)
-		b = append(b, ' ')
-		b = append(b, h.Target.In(h.Buf)...)
-		b = fmt.Appendf(b, ` HTTP/1.%d"`, h.Minor)
+		b = append(b, ex.r.RequestLine()...)
+		b = append(b, '"')
 	}
 	if ex.up != nil && len(ex.r.Tries) > 0 {
 		b = append(b, `, upstream: "`...)

@@ -349,7 +349,6 @@ func (ex *exchange) giveBack() {
 	ex.leave(upstream.Neither)
 	ex.body.end(ex)
 	ex.table, ex.up = nil, nil
-	ex.r.Response = nil
 }
 
 // leave gives the place on the current server back.

@@ -68,7 +68,7 @@ func (r *rig) load(http string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	s, err := site.New(ds, &site.Env{Prefix: r.t.TempDir() + "/", ConfDir: r.t.TempDir(), Warn: func(conf.Pos, string) {}})
+	s, err := site.New(ds, &site.Env{Prefix: r.t.TempDir() + "/", ConfDir: r.t.TempDir(), AnyPort: true, Warn: func(conf.Pos, string) {}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

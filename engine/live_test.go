@@ -223,6 +223,43 @@ server { listen 127.0.0.1:0; access_log %s f; location / { return 200 "hello"; }
 	}
 }
 
+// TestLogged checks records that are easily lost: a backend's fields, and heads that were refused or never finished.
+func TestLogged(t *testing.T) {
+	addr := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+		_, err := io.WriteString(w, "HTTP/1.1 200 OK\r\nX-P: seen\r\nTE: x\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nok")
+		return err == nil
+	})
+	path := filepath.Join(t.TempDir(), "a.log")
+	r := newRig(t, 1, fmt.Sprintf(`
+log_format f "$request|$status|$upstream_http_x_p";
+upstream b { server %s; }
+server { listen 127.0.0.1:0; access_log %s f; location / { proxy_pass http://b; } location /s { return 404 "$status"; } }`, addr, path))
+	f := func(wire, want string) {
+		t.Helper()
+		c := r.dial(0)
+		c.send(wire)
+		_ = c.Conn.(*net.TCPConn).CloseWrite()
+		c.all()
+		if b, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(b), want+"\n") {
+			t.Errorf("%q: log %q %v, want %s", wire, b, err, want)
+		}
+	}
+	c := r.dial(0)
+	c.send("GET /p HTTP/1.0\r\n\r\n")
+	if got := c.all(); strings.Contains(got, "TE:") || strings.Contains(got, "Upgrade") {
+		t.Errorf("fields of the hop passed on: %q", got)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "GET /p HTTP/1.0|200|seen\n" {
+		t.Errorf("log %q %v", b, err)
+	}
+	f("GET /x HTTP/1.1\r\nHost: a\r\nBad Name: 1\r\n\r\n", "GET /x HTTP/1.1|400|-")
+	f("GET /half HTTP/1.1\r\nHo", "GET /half HTTP/1.1|400|-")
+	f("nonsense\r\n\r\n", "nonsense|400|-")
+	if status, body := r.get("GET /s HTTP/1.1\r\nHost: a\r\n\r\n"); status != 404 || body != "404" {
+		t.Errorf("$status in return: %d %q", status, body)
+	}
+}
+
 // TestLocal checks the answers of our own: echo, return, files, passwords, the interface's body.
 func TestLocal(t *testing.T) {
 	dir := t.TempDir()

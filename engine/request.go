@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"strconv"
 	"syscall"
 
 	"dyups/codec"
@@ -263,7 +262,7 @@ func (ex *exchange) await() bool {
 func (ex *exchange) noAnswer(some bool, errno syscall.Errno) bool {
 	why := "upstream prematurely closed connection while reading response header from upstream"
 	if errno != 0 {
-		why = "recv() failed (" + strconv.Itoa(int(errno)) + ": " + errno.Error() + ") while reading response header from upstream"
+		why = "recv() failed (" + errnoText(errno) + ") while reading response header from upstream"
 	}
 	if some {
 		ex.l.eng.logRequest(Err, ex, why)

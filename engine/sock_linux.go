@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"unsafe"
 )
@@ -243,6 +244,15 @@ func abandoned(path string) bool {
 		sysClose(fd)
 	}
 	return e == syscall.ECONNREFUSED
+}
+
+// errnoText is an errno in the words of the C library, as nginx logs it: "Connection refused", not "connection refused".
+func errnoText(e syscall.Errno) string {
+	t := e.Error()
+	if t != "" && 'a' <= t[0] && t[0] <= 'z' {
+		t = string(t[0]-'a'+'A') + t[1:]
+	}
+	return strconv.Itoa(int(e)) + ": " + t
 }
 
 // offsetIn is where part, a piece of b, begins in it.

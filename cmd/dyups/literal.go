@@ -21,11 +21,15 @@ type literal struct {
 // resolveLiterals finds the literals below ds and looks them up, all at once. upstreams holds the names of the file in
 // lower case. A name that cannot be found is a warning, where nginx refuses to start: it may be that of an upstream
 // which a command makes later. Until then requests to it are answered with 502.
-func (c *configuration) resolveLiterals(ctx context.Context, ds []*conf.Directive, upstreams map[string]conf.Pos) {
+func (c *configuration) resolveLiterals(ctx context.Context, ds []*conf.Directive, upstreams map[string]conf.Pos) error {
 	places := map[literalKey]conf.Pos{}
+	var bad error
 	findLiterals(ds, func(host string, port uint16, hasPort bool, pos conf.Pos) {
 		key := literalKey{host, port}
-		if _, known := upstreams[strings.ToLower(host)]; known && !hasPort {
+		if _, known := upstreams[strings.ToLower(host)]; known {
+			if hasPort && bad == nil {
+				bad = conf.Errorf(pos, "upstream %q may not have port %d: its servers have their own", host, port)
+			}
 			return
 		}
 		if _, seen := places[key]; !seen {
@@ -33,6 +37,9 @@ func (c *configuration) resolveLiterals(ctx context.Context, ds []*conf.Directiv
 			c.literals = append(c.literals, literal{host: host, port: port})
 		}
 	})
+	if bad != nil {
+		return bad
+	}
 	errs := make([]error, len(c.literals))
 	var wg sync.WaitGroup
 	for i := range c.literals {
@@ -49,6 +56,7 @@ func (c *configuration) resolveLiterals(ctx context.Context, ds []*conf.Directiv
 		found = append(found, l)
 	}
 	c.literals = found
+	return nil
 }
 
 type literalKey struct {

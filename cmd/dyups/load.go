@@ -111,13 +111,16 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 			return nil, conf.Errorf(d.Args[0].Pos, "duplicate upstream %q, the first is at %v", name, at)
 		}
 		seen[key] = d.Args[0].Pos
+		opt.End = d.End
 		spec, err := upstream.ParseBlock(name, d.Block, &opt)
 		if err != nil {
 			return nil, placed(d, err)
 		}
 		c.upstreams = append(c.upstreams, upstream.Change{Name: name, Spec: spec, Source: "file"})
 	}
-	c.resolveLiterals(ctx, block, seen)
+	if err := c.resolveLiterals(ctx, block, seen); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 

@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -119,13 +120,30 @@ func (t *Table[T]) refuse(ctx Context, d *Directive) *Error {
 		}
 	}
 	slices.Sort(here)
+	elsewhere := slices.Sorted(maps.Keys(t.known))
 	msg := "unknown directive " + quote(d.Name.Text)
-	if near := nearest(d.Name.Text, here); near != "" {
+	family := slices.DeleteFunc(slices.Clone(here), func(name string) bool { return word(name) != word(d.Name.Text) })
+	switch near := nearest(d.Name.Text, here); {
+	case near != "":
 		msg += fmt.Sprintf(", did you mean %s?", quote(near))
-	} else if len(here) > 0 && len(here) <= maxListed {
+	case nearest(d.Name.Text, elsewhere) != "":
+		near = nearest(d.Name.Text, elsewhere)
+		msg += fmt.Sprintf(", did you mean %s? It is allowed in %v", quote(near), t.known[near])
+	case len(here) == 0:
+	case len(here) <= maxListed:
 		msg += "; allowed here: " + strings.Join(here, ", ")
+	case len(family) > 0 && len(family) <= maxListed:
+		msg += fmt.Sprintf("; allowed here: %d directives, among them %s", len(here), strings.Join(family, ", "))
+	default:
+		msg += fmt.Sprintf("; allowed here: %d directives, none with a name like this", len(here))
 	}
 	return &Error{Pos: d.Name.Pos, Msg: msg}
+}
+
+// word is the part of a directive's name before the first "_".
+func word(name string) string {
+	first, _, _ := strings.Cut(name, "_")
+	return first
 }
 
 // checkShape checks the block and the number of arguments of d. It is an error interface so that nil is nil.

@@ -16,6 +16,8 @@ type Env struct {
 	// LookupHost resolves the names in listen and set_real_ip_from at load; nil: the system's resolver.
 	LookupHost func(host string) ([]netip.Addr, error)
 	Warn       func(pos conf.Pos, msg string) // nil: warnings are dropped
+	// AnyPort accepts port 0 in listen: the system chooses one (tests). In a configuration file it is an error, as in nginx.
+	AnyPort bool
 }
 
 // builder holds what is known while one site is compiled.

@@ -142,7 +142,7 @@ func proxyRules() []rule {
 func setNextUpstream(l *level, d *conf.Directive) error {
 	var n Next
 	allowed := []string{"error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_403",
-		"http_404", "http_429", "non_idempotent", "off"}
+		"http_404", "http_429", "non_idempotent", "updating", "off"}
 	for i := range d.Args {
 		w, err := d.Enum(i, allowed...)
 		if err != nil {

@@ -86,6 +86,7 @@ func listenAddrs(base listenSpec, w conf.Word, env *Env) ([]listenSpec, error) {
 		host, port = "*", host
 	}
 	from, to, ok := portRange(port)
+	ok = ok && (from > 0 || env.AnyPort)
 	if !ok {
 		return nil, bad("invalid port")
 	}

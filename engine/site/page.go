@@ -13,6 +13,9 @@ func AppendErrorPage(dst []byte, status int, tokens bool, version string) []byte
 		if status == 401 {
 			return append(dst, " Authorization Required"...) // nginx's title, not its status line
 		}
+		if status == 302 {
+			return append(dst, " Found"...) // likewise
+		}
 		if reason := codec.Reason(status); reason != "" {
 			dst = append(append(dst, ' '), reason...)
 		}

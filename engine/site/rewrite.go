@@ -97,6 +97,7 @@ func (r *Request) runReturn(o *op) *Action {
 	}
 	var body []byte
 	if o.value != nil {
+		r.Status = r.FinalStatus(o.status) // $status may stand in the text
 		body = r.eval(o.value)
 	}
 	if isRedirect(o.status) {

@@ -19,7 +19,7 @@ var builtin = map[string]getter{
 	"query_string":    bytesOf(func(r *Request) []byte { return r.Args }),
 	"is_args":         varIsArgs,
 	"request_method":  bytesOf((*Request).MethodName),
-	"request":         bytesOf((*Request).requestLine),
+	"request":         bytesOf((*Request).RequestLine),
 	"server_protocol": varProtocol,
 	"scheme":          text("http"),
 	"https":           text(""),

@@ -23,8 +23,8 @@ func varIsArgs(dst []byte, r *Request) ([]byte, bool) {
 	return append(dst, '?'), true
 }
 
-// requestLine is the request line as sent, without its end.
-func (r *Request) requestLine() []byte {
+// RequestLine is the request line as sent, without its end.
+func (r *Request) RequestLine() []byte {
 	h := r.Head
 	end := int(h.Target.Off + h.Target.Len)
 	if h.Target.Empty() {
