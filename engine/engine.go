@@ -65,6 +65,7 @@ type Engine struct {
 	logs       *logWriter
 	loops      []*Loop
 	started    bool
+	dozes      bool // there are processors beside those that the loops hold while they doze
 	current    *installed
 	sockets    map[string]*socket
 	lazy       lazyLogs

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 
@@ -218,6 +219,7 @@ func (e *Engine) Install(p *Prepared, gone func()) {
 	e.each(func(l *Loop) { l.install(p) })
 	if !e.started {
 		e.started = true
+		e.dozes = runtime.GOMAXPROCS(0) > len(e.loops)
 		for _, l := range e.loops {
 			go l.run()
 		}

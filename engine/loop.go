@@ -160,8 +160,10 @@ func (l *Loop) sleep() []event {
 	if l.posted.Load() != nil {
 		return nil
 	}
-	if events := l.poll.doze(min(int(ms), dozeMs)); len(events) > 0 || l.posted.Load() != nil || ms <= dozeMs {
-		return events
+	if l.eng.dozes {
+		if events := l.poll.doze(min(int(ms), dozeMs)); len(events) > 0 || l.posted.Load() != nil || ms <= dozeMs {
+			return events
+		}
 	}
 	return l.poll.wait(int(ms))
 }
