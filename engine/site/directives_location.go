@@ -121,6 +121,20 @@ func locationRules() []rule {
 		{Name: "sendfile", In: inLoc | conf.If, Min: 1, Max: 1, Set: onlyOnOff},
 		ignored("open_log_file_cache", inLoc, 1, 4),
 
+		// Hints about how nginx reads files and fills its tables.
+		ignored("types_hash_max_size", inLoc, 1, 1),
+		ignored("types_hash_bucket_size", inLoc, 1, 1),
+		ignored("sendfile_max_chunk", inLoc, 1, 1),
+		ignored("output_buffers", inLoc, 2, 2),
+		ignored("postpone_output", inLoc, 1, 1),
+		ignored("open_file_cache", inLoc, 1, 2),
+		ignored("open_file_cache_valid", inLoc, 1, 1),
+		ignored("open_file_cache_min_uses", inLoc, 1, 1),
+		ignored("open_file_cache_errors", inLoc, 1, 1),
+		ignored("aio", inLoc, 1, 1),
+		ignored("directio", inLoc, 1, 1),
+		ignored("read_ahead", inLoc, 1, 1),
+
 		{Name: "server_tokens", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			w, err := d.Enum(0, "on", "off", "build")
 			l.loc.ServerTokens = w != "off"
