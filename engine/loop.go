@@ -25,10 +25,11 @@ type Loop struct {
 	clients connList
 	full    bool // worker_connections reached: listeners rest until a conn goes
 
-	wheel wheel
-	base  time.Time
-	now   time.Time // read once each turn
-	nowNs int64     // now, since base
+	wheel    wheel
+	base     time.Time
+	now      time.Time // read once each turn
+	nowNs    int64     // now, since base
+	activeNs int64     // when the last event came
 
 	rbuf  []byte // headRoom, readRoom, tailRoom; every read of the loop goes here
 	wbuf  []byte // every head of the loop is written here
@@ -126,11 +127,16 @@ func (l *Loop) run() {
 	runtime.LockOSThread()
 	defer close(l.done)
 	for !l.stopping {
-		events := l.poll.wait(0) // does not enter the scheduler
-		if len(events) == 0 && len(l.again) == 0 && l.posted.Load() == nil {
+		var events []event
+		if len(l.again) == 0 && l.posted.Load() == nil {
 			events = l.sleep()
+		} else {
+			events = l.poll.wait(0) // does not enter the scheduler
 		}
 		l.clock()
+		if len(events) > 0 {
+			l.activeNs = l.nowNs
+		}
 		for i := range events {
 			l.dispatch(&events[i])
 		}
@@ -160,18 +166,20 @@ func (l *Loop) sleep() []event {
 	if l.posted.Load() != nil {
 		return nil
 	}
-	if l.eng.dozes {
-		if events := l.poll.doze(min(int(ms), dozeMs)); len(events) > 0 || l.posted.Load() != nil || ms <= dozeMs {
-			return events
-		}
+	if l.eng.dozes && l.nowNs-l.activeNs < dozeNs {
+		return l.poll.doze(min(int(ms), dozeStep))
 	}
 	return l.poll.wait(int(ms))
 }
 
-// dozeMs is how long a loop with nothing to do waits before it tells the Go scheduler. Every block that the scheduler
-// knows of keeps its monitor thread awake, which then interrupts the loop: at 24,000 requests a second that took 6 % of
-// the processor. The collector can still stop the loop: its signal ends the system call.
-const dozeMs = 2
+// A loop with nothing to do waits without telling the Go scheduler, dozeStep ms at a time, until nothing has come for
+// dozeNs. Every block that the scheduler knows of keeps its monitor thread awake, which then interrupts the loop: at 24,000
+// requests a second that took 6 % of the processor. The collector can still stop a dozing loop: its signal ends the system
+// call. Long idle, the loop blocks in the ordinary way, so that a process with nothing to do really sleeps.
+const (
+	dozeStep = 10
+	dozeNs   = int64(100 * time.Millisecond)
+)
 
 func (l *Loop) dispatch(ev *event) {
 	fd := int(ev.Fd)
