@@ -144,13 +144,7 @@ func newLogWriter(e *Engine) *logWriter {
 
 // add queues one job; it never blocks.
 func (w *logWriter) add(f func()) {
-	n := &note{f: f}
-	for {
-		n.next = w.queue.Load()
-		if w.queue.CompareAndSwap(n.next, n) {
-			break
-		}
-	}
+	push(&w.queue, f)
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -177,6 +171,16 @@ func (w *logWriter) close() {
 	w.stop.Store(true)
 	w.add(func() {})
 	<-w.done
+}
+
+// push puts f on a stack of notes; any goroutine may call it, and none ever waits.
+func push(p *atomic.Pointer[note], f func()) {
+	for n := (&note{f: f}); ; {
+		n.next = p.Load()
+		if p.CompareAndSwap(n.next, n) {
+			return
+		}
+	}
 }
 
 // takeAll empties a stack of notes and returns them oldest first.

@@ -29,15 +29,9 @@ func (ex *exchange) beginHead(dst []byte, status int) []byte {
 func (ex *exchange) statusLine(dst []byte, status int, reason []byte) []byte {
 	ex.r.Status = status
 	if reason == nil && status < len(statusLines) && statusLines[status] != "" {
-		dst = append(dst, statusLines[status]...)
-	} else {
-		dst = append(dst, "HTTP/1.1 "...)
-		dst = codec.AppendUint(dst, uint64(status))
-		dst = append(dst, ' ')
-		dst = append(dst, reason...)
-		dst = append(dst, '\r', '\n')
+		return append(dst, statusLines[status]...)
 	}
-	return dst
+	return codec.AppendStatusLine(dst, status, reason)
 }
 
 // ownFields appends Server and Date, unless the backend's stand for them (proxy_pass_header).
@@ -173,10 +167,6 @@ func (ex *exchange) fail(status int) bool {
 
 // page sends the stock page of a status.
 func (ex *exchange) page(status int) bool {
-	switch status {
-	case 400, 408, 413, 414, 494, 500, 501, 505:
-		ex.keepConn = false // as ngx_http_special_response_handler
-	}
 	l, wire := ex.l, ex.r.Status
 	ex.aux = site.AppendErrorPage(ex.aux[:0], status, ex.loc().ServerTokens, l.eng.cfg.Version)
 	body := ex.aux

@@ -96,7 +96,7 @@ func (ex *exchange) open() bool {
 	if errno != 0 {
 		return ex.connectFailed(errno)
 	}
-	b := &conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, openedNs: l.nowNs, connecting: wait, canWrite: !wait}
+	b := &conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, openedNs: l.nowNs, canWrite: !wait}
 	if err := l.register(b, evIn|evOut|evRDHup|evEdge); err != nil {
 		sysClose(fd)
 		l.eng.logRequest(Crit, ex, err.Error())
@@ -144,7 +144,6 @@ func (ex *exchange) dial() bool {
 	if errno := connectError(b.fd); errno != 0 {
 		return ex.connectFailed(errno)
 	}
-	b.connecting = false
 	ex.l.wheel.clear(b)
 	ex.try().ConnectNs = ex.l.nowNs - ex.tryNs
 	return ex.to(phAwait)

@@ -57,11 +57,10 @@ type conn struct {
 	next     *conn
 
 	// Backends.
-	server     *upstream.Server
-	pool       *idlePool
-	connecting bool
-	idle       bool
-	used       int // requests sent on it
+	server *upstream.Server
+	pool   *idlePool
+	idle   bool
+	used   int // requests sent on it
 }
 
 // read reads into p. n > 0: bytes; eof: the peer ended; neither: nothing to be had now, or err.

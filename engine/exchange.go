@@ -49,10 +49,9 @@ type exchange struct {
 	buf   []byte // the request head's bytes
 	aux   []byte // evaluated values; scratch
 
-	startNs int64
-	body    requestBody
-	after   phase // where to go when the body is read
-	action  site.Action
+	body   requestBody
+	after  phase // where to go when the body is read
+	action site.Action
 
 	// Towards the backend.
 	table   *upstream.Table // set in one place, begin of proxying; kept to the last retry
@@ -143,7 +142,6 @@ func (ex *exchange) begin() {
 	l, c := ex.l, ex.c
 	ex.site = c.ls.inst
 	ex.phase = phRoute
-	ex.startNs = l.nowNs
 	ex.table, ex.up, ex.b, ex.cur = nil, nil, nil, -1
 	ex.headSent, ex.keepConn, ex.cut, ex.linger, ex.aborted, ex.chunked = false, true, false, false, false, false
 	ex.authFields, ex.fresh = ex.authFields[:0], false
@@ -341,11 +339,7 @@ func (ex *exchange) loc() *site.Location {
 
 // giveBack returns what the exchange holds outside itself: the backend, the place on the server, the body's file.
 func (ex *exchange) giveBack() {
-	if ex.b != nil {
-		ex.b.ex = nil
-		ex.b.close()
-		ex.b = nil
-	}
+	ex.dropBackend()
 	ex.leave(upstream.Neither)
 	ex.body.end(ex)
 	ex.table, ex.up = nil, nil

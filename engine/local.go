@@ -204,7 +204,7 @@ func (ex *exchange) localDone() bool {
 		case codec.ContentLength, codec.Connection, codec.Server, codec.Date, codec.TransferEncoding:
 			continue
 		}
-		dst = appendField(dst, k, v)
+		dst = codec.AppendFieldLine(dst, k, v)
 	}
 	if j.stream == nil {
 		on := ex.send(dst, j.size, j.body.B)

@@ -109,13 +109,7 @@ func (l *Loop) register(c *conn, events uint32) error {
 
 // post hands f to the loop; any goroutine may call it. f runs on the loop's goroutine.
 func (l *Loop) post(f func()) {
-	n := &note{f: f}
-	for {
-		n.next = l.posted.Load()
-		if l.posted.CompareAndSwap(n.next, n) {
-			break
-		}
-	}
+	push(&l.posted, f)
 	if l.sleeping.Swap(false) {
 		one := [8]byte{1}
 		_, _ = syscall.Write(l.wake, one[:])

@@ -241,7 +241,7 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 			end += copy(b[end:], "\r\n")
 		}
 		if last {
-			end += copy(b[end:], "0\r\n\r\n")
+			end += copy(b[end:], codec.LastChunk)
 		}
 	}
 	head := l.wbuf
@@ -300,10 +300,7 @@ func (ex *exchange) relay() bool {
 		switch status, ok := ex.pump(); {
 		case status < 0:
 			return ex.clientFailed(syscall.ECONNRESET)
-		case status > 0: // the rest of the client's bytes cannot be understood
-			ex.sent, ex.broken, ex.body.done = true, true, true
-			ex.keepConn, ex.linger = false, true
-		case !ok: // the backend answers without wanting the rest
+		case status > 0 || !ok: // the rest cannot be understood (pull has given it up), or the backend does not want it
 			ex.sent, ex.broken = true, true
 		}
 	}

@@ -93,13 +93,6 @@ func (ex *exchange) appendClientFields(dst []byte, h *codec.RequestHead, p *site
 	return dst
 }
 
-func appendField(dst, name, value []byte) []byte {
-	dst = append(dst, name...)
-	dst = append(dst, ':', ' ')
-	dst = append(dst, value...)
-	return append(dst, '\r', '\n')
-}
-
 // sendHead writes the request head, with the body behind it when that is small and at hand: one system call.
 func (ex *exchange) sendHead() bool {
 	l := ex.l
@@ -178,7 +171,7 @@ func (ex *exchange) streamBody() (more bool, status int, ok bool) {
 		return false, status, true
 	}
 	if b.done && ex.head.Chunked {
-		b.mem = append(b.mem, "0\r\n\r\n"...)
+		b.mem = append(b.mem, codec.LastChunk...)
 	}
 	if len(b.mem) == 0 && !b.done {
 		ex.c.setTimeout(int64(ex.loc().ClientBodyTimeout))
