@@ -18,6 +18,8 @@
 //     spooled to disk (nginx's proxy_temp_path is accepted and unused): a slow client slows its backend.
 //   - Request bodies beyond client_body_buffer_size go to a file, written and read by workers, unless
 //     proxy_request_buffering is off: then they stream.
+//   - Large plain response bodies go from socket to socket through a pipe, by splice(2), unless the kernel paces the client's
+//     connection (splice_linux.go has the numbers); what is copied is read in large pieces while the client keeps up.
 //
 // # Differences from nginx, on purpose
 //

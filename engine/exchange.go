@@ -82,8 +82,11 @@ type exchange struct {
 	dec        codec.Chunked
 	kind       codec.Body
 	remain     int64
-	chunked    bool // towards the client
-	trailing   bool // the body is over, its trailer section is being read
+	readSize   int   // what the next read of the body takes
+	pipe       *pipe // with a spliced body
+	noSplice   bool  // the rest of this body is copied
+	chunked    bool  // towards the client
+	trailing   bool  // the body is over, its trailer section is being read
 	trailers   []codec.Field
 	headSent   bool
 	keepConn   bool
@@ -303,7 +306,12 @@ func (ex *exchange) flush() bool {
 	if err := c.flush(); err != 0 {
 		return ex.clientFailed(err)
 	}
-	if c.out.len() > 0 {
+	if ex.pipe != nil {
+		if err := ex.drainPipe(); err != 0 {
+			return ex.clientFailed(err)
+		}
+	}
+	if c.out.len() > 0 || ex.pipe != nil && ex.pipe.n > 0 {
 		ex.clientBehind()
 		return false
 	}
@@ -340,6 +348,7 @@ func (ex *exchange) loc() *site.Location {
 // giveBack returns what the exchange holds outside itself: the backend, the place on the server, the body's file.
 func (ex *exchange) giveBack() {
 	ex.dropBackend()
+	ex.dropPipe()
 	ex.leave(upstream.Neither)
 	ex.body.end(ex)
 	ex.table, ex.up = nil, nil

@@ -31,10 +31,12 @@ type Loop struct {
 	nowNs    int64     // now, since base
 	activeNs int64     // when the last event came
 
-	rbuf  []byte // headRoom, readRoom, tailRoom; every read of the loop goes here
-	wbuf  []byte // every head of the loop is written here
-	bytes bytePool
-	exs   []*exchange // free ones
+	rbuf   []byte // headRoom, bulkRoom, tailRoom; every read of the loop goes here
+	wbuf   []byte // every head of the loop is written here
+	bytes  bytePool
+	exs    []*exchange // free ones
+	pipes  []*pipe     // empty ones
+	piping int         // pipes that exchanges have
 
 	pools     map[*upstream.State]*idlePool
 	lastIdle  *idlePool // the pool used last: most requests go to few servers
@@ -73,7 +75,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 		return nil, fmt.Errorf("cannot create an eventfd: %w", errno)
 	}
 	l := &Loop{eng: e, id: id, poll: p, wake: int(efd), base: e.base, done: make(chan struct{}),
-		rbuf: make([]byte, headRoom+readRoom+tailRoom), wbuf: make([]byte, 0, readRoom),
+		rbuf: make([]byte, headRoom+bulkRoom+tailRoom), wbuf: make([]byte, 0, readRoom),
 		pools: map[*upstream.State]*idlePool{}, implicit: map[string]*upstream.Upstream{}}
 	l.clock()
 	l.wheel.tick = l.nowNs / tickNs
@@ -297,6 +299,9 @@ func (l *Loop) tearDown() {
 			c.ex.giveBack()
 		}
 		c.close()
+	}
+	for _, p := range l.pipes {
+		p.close()
 	}
 	l.poll.close()
 }

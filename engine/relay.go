@@ -106,7 +106,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 	if ex.kind == codec.BodyNone {
 		return ex.answered(off, off, off < end)
 	}
-	ex.phase = phRelay
+	ex.phase, ex.readSize, ex.noSplice = phRelay, bulkRoom, ex.chunked
 	return ex.passOn(off, end, false)
 }
 
@@ -305,6 +305,9 @@ func (ex *exchange) relay() bool {
 		}
 	}
 	for moved := 0; ex.phase == phRelay; {
+		if ex.takePipe() {
+			return ex.relaySpliced()
+		}
 		if c.out.len() >= highMark {
 			b.setTimeout(0) // it is the client that is slow
 			ex.clientBehind()
@@ -314,7 +317,7 @@ func (ex *exchange) relay() bool {
 			l.goOn(b)
 			return false
 		}
-		n, eof, err := b.read(l.rbuf[headRoom : headRoom+readRoom])
+		n, eof, err := b.read(l.rbuf[headRoom : headRoom+ex.readSize])
 		switch {
 		case n > 0:
 			moved += n
@@ -328,20 +331,33 @@ func (ex *exchange) relay() bool {
 			if ex.phase != phRelay {
 				return true
 			}
+			if c.out.len() > 0 {
+				ex.readSize = readRoom // what a slow client does not take has to be kept for it
+			}
 		case eof && ex.kind == codec.BodyUntilClose:
 			return ex.answered(headRoom, headRoom, false)
 		case eof || err != 0:
-			l.eng.logRequest(Err, ex, "upstream prematurely closed connection while reading upstream")
-			return ex.truncate()
+			return ex.endedEarly()
 		default:
-			b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
-			if c.out.len() > 0 {
-				ex.clientBehind()
-			} else if ex.body.done {
-				c.setTimeout(0)
-			}
-			return false
+			return ex.awaitBody()
 		}
 	}
 	return true
+}
+
+// awaitBody arms the timeouts while the backend has nothing to read.
+func (ex *exchange) awaitBody() bool {
+	ex.b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
+	if ex.c.out.len() > 0 {
+		ex.clientBehind()
+	} else if ex.body.done {
+		ex.c.setTimeout(0)
+	}
+	return false
+}
+
+// endedEarly is a backend that went before the end of its body.
+func (ex *exchange) endedEarly() bool {
+	ex.l.eng.logRequest(Err, ex, "upstream prematurely closed connection while reading upstream")
+	return ex.truncate()
 }

@@ -90,7 +90,7 @@ const (
 
 // haul moves bytes one way.
 func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
-	buf := ex.l.rbuf
+	buf := ex.l.rbuf[:readRoom]
 	if to.flush() != 0 {
 		return hauledBroken
 	}
