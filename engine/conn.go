@@ -38,10 +38,11 @@ type conn struct {
 	deadline     int64
 	tprev, tnext *conn
 
-	in    []byte // input read but not used yet, from inPos on; nil when there is none
-	inPos int
-	out   pending // output the socket did not take
-	ex    *exchange
+	in                []byte // input read but not used yet, from inPos on; nil when there is none
+	inPos             int
+	out               pending // output the socket did not take
+	laterAt, laterLen int32   // output in the loop's outbox, in front of out
+	ex                *exchange
 
 	// Clients.
 	ls       *listener
@@ -88,6 +89,9 @@ func (c *conn) read(p []byte) (n int, eof bool, err syscall.Errno) {
 
 // write sends p behind what is pending, keeping a copy of what the socket does not take.
 func (c *conn) write(p []byte) syscall.Errno {
+	if c.laterLen > 0 {
+		c.sendLater()
+	}
 	if c.out.len() > 0 {
 		c.out.add(p)
 		return c.flush()
@@ -187,6 +191,9 @@ func (c *conn) setTimeout(ns int64) {
 func (c *conn) close() {
 	if c.fd < 0 {
 		return
+	}
+	if c.laterLen > 0 {
+		c.sendLater()
 	}
 	l := c.loop
 	l.conns[c.fd] = nil

@@ -10,6 +10,7 @@
 //     upstreams it was born with, the servers tried. The table is loaded once, in proxy, and kept to the last retry.
 //   - Descriptors are registered once, edge-triggered, for both directions. A short read has emptied the socket, a short write
 //     has filled it; so a proxied request costs four system calls (read, write, read, write) besides epoll_wait.
+//   - Small output of a turn with several events is gathered and sent at its end (outbox.go).
 //   - Memory: a conn owns buffers only while it has half a head or output that the socket refused. Every read goes into the
 //     loop's one buffer, every head is written in the loop's other one; response bodies are never copied: the head, and the
 //     frame of a chunk, are put in front of the bytes where they were read.

@@ -34,6 +34,7 @@ type Loop struct {
 	rbuf   []byte // headRoom, bulkRoom, tailRoom; every read of the loop goes here
 	wbuf   []byte // every head of the loop is written here
 	bytes  bytePool
+	outbox outbox
 	exs    []*exchange // free ones
 	pipes  []*pipe     // empty ones
 	piping int         // pipes that exchanges have
@@ -133,9 +134,12 @@ func (l *Loop) run() {
 		if len(events) > 0 {
 			l.activeNs = l.nowNs
 		}
+		l.outbox.on = len(events) > 1
 		for i := range events {
 			l.dispatch(&events[i])
 		}
+		l.outbox.on = false
+		l.sendOutbox()
 		l.runPosted()
 		l.runAgain()
 		l.wheel.run(l.nowNs, (*conn).timeout)

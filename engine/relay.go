@@ -255,7 +255,7 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 		off -= len(head)
 		copy(b[off:], head)
 	}
-	if off == end {
+	if off == end || last && ex.keepConn && ex.c.writeLater(b[off:end]) {
 		return 0
 	}
 	return ex.c.write(b[off:end])

@@ -105,6 +105,10 @@ func (ex *exchange) sendHead() bool {
 	}
 	ex.begun = true
 	ex.try().BytesSent += int64(len(head))
+	// A failure that is seen only later leaves open what the backend has got: only for what may be sent again.
+	if idempotent(ex.r.Method) && ex.b.writeLater(head) {
+		return true
+	}
 	return ex.toBackend(head)
 }
 
