@@ -35,6 +35,7 @@ type Loop struct {
 	wbuf   []byte // every head of the loop is written here
 	bytes  bytePool
 	outbox outbox
+	spools spools
 	exs    []*exchange // free ones
 	pipes  []*pipe     // empty ones
 	piping int         // pipes that exchanges have
