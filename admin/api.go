@@ -40,11 +40,24 @@ func (e *BodyError) Unwrap() error { return e.err }
 //
 // body is not kept.
 func (a *Admin) Update(name string, body []byte) error {
-	spec, err := a.check(name, body)
+	spec, err := a.check(name, body, &a.opt)
 	if err != nil {
 		return err
 	}
 	return a.change(upstream.Change{Name: name, Spec: spec, Source: source}, len(name)+len(body))
+}
+
+// updateHere is Update on the writer's own goroutine; errBlocks, and nothing done, if names have to be looked up.
+func (a *Admin) updateHere(name string, body []byte) error {
+	a.blocked = false
+	spec, err := a.check(name, body, &a.noLookups)
+	if a.blocked {
+		return errBlocks
+	}
+	if err != nil {
+		return err
+	}
+	return a.applyHere(upstream.Change{Name: name, Spec: spec, Source: source}, len(name)+len(body))
 }
 
 // Delete removes the upstream name; upstream.ErrNotFound if there is none when the command is applied. Visibility and
@@ -54,11 +67,11 @@ func (a *Admin) Delete(name string) error {
 }
 
 // check parses body and looks up its host names.
-func (a *Admin) check(name string, body []byte) (*upstream.Spec, error) {
-	spec, err := a.parse(name, body)
+func (a *Admin) check(name string, body []byte, opt *upstream.Options) (*upstream.Spec, error) {
+	spec, err := a.parse(name, body, opt)
 	if err != nil {
 		if text := fromListing(body); text != nil {
-			spec, err = a.parse(name, text)
+			spec, err = a.parse(name, text, opt)
 		}
 	}
 	if err != nil {
@@ -67,16 +80,17 @@ func (a *Admin) check(name string, body []byte) (*upstream.Spec, error) {
 	return spec, nil
 }
 
-func (a *Admin) parse(name string, body []byte) (*upstream.Spec, error) {
+func (a *Admin) parse(name string, body []byte, opt *upstream.Options) (*upstream.Spec, error) {
 	ds, err := conf.Parse("body", body)
 	if err != nil {
 		return nil, err
 	}
-	opt := a.opt
 	if len(ds) == 0 {
-		opt.End = endOf(body)
+		o := *opt
+		o.End = endOf(body)
+		opt = &o
 	}
-	return upstream.ParseBlock(name, ds, &opt)
+	return upstream.ParseBlock(name, ds, opt)
 }
 
 // endOf is the place one column past the last byte of text.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"dyups/upstream"
 )
 
 // StockPageKey is set as a user value (to true) on the one answer that is not the interface's own: GET of the whole
@@ -27,6 +29,10 @@ type HandlerOptions struct {
 	// HasBody tells a request without a body from one with an empty body. Nil: a request has a body if it carries
 	// Content-Length (0 too) or Transfer-Encoding: chunked.
 	HasBody func(*fasthttp.RequestCtx) bool
+	// OnWriter tells that the handler runs by way of Run, and must not block. Nil: it never does.
+	OnWriter func(*fasthttp.RequestCtx) bool
+	// Elsewhere asks for the same request to be handled once more where it may block, instead of what was answered.
+	Elsewhere func(*fasthttp.RequestCtx)
 }
 
 // Handler makes the handler of one place where the interface is mounted. It blocks while host names are looked up and
@@ -39,6 +45,9 @@ func (a *Admin) Handler(opt HandlerOptions) fasthttp.RequestHandler {
 	}
 	if opt.HasBody == nil {
 		opt.HasBody = hasBody
+	}
+	if opt.OnWriter == nil {
+		opt.OnWriter = func(*fasthttp.RequestCtx) bool { return false }
 	}
 	m := &mount{admin: a, opt: opt}
 	return m.serve
@@ -99,7 +108,16 @@ func (m *mount) post(ctx *fasthttp.RequestCtx, p route) {
 		answer(ctx, 404, "not support this api")
 	default:
 		name := string(p.name)
-		m.answer(ctx, name, m.admin.Update(name, ctx.Request.Body()))
+		if !m.opt.OnWriter(ctx) {
+			m.answer(ctx, name, m.admin.Update(name, ctx.Request.Body()))
+			return
+		}
+		err := m.admin.updateHere(name, ctx.Request.Body())
+		if err == errBlocks {
+			m.opt.Elsewhere(ctx)
+			return
+		}
+		m.answer(ctx, name, err)
 	}
 }
 
@@ -112,6 +130,10 @@ func (m *mount) delete(ctx *fasthttp.RequestCtx, p route) {
 		answer(ctx, 405, "not support this api")
 	default:
 		name := string(p.name)
+		if m.opt.OnWriter(ctx) {
+			m.answer(ctx, name, m.admin.applyHere(upstream.Change{Name: name, Source: source}, len(name)))
+			return
+		}
 		m.answer(ctx, name, m.admin.Delete(name))
 	}
 }

@@ -2,9 +2,11 @@ package admin
 
 import (
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"dyups/upstream"
 )
@@ -54,8 +56,12 @@ type Admin struct {
 	bytes  int64      // of commands queued or being applied, that is: not yet published
 	closed bool
 
-	wake chan struct{} // one token: "the queue is not empty" or "closed"
-	done chan struct{} // closed when the writer has ended
+	asleep atomic.Bool // the writer waits, or is about to
+	bell   bell
+	done   chan struct{} // closed when the writer has ended
+
+	noLookups upstream.Options // the options for commands read on the writer itself
+	blocked   bool             // a look-up was wanted there; of the writer
 }
 
 // command is one entry of the queue. It belongs to the caller until queued, to the writer until answered.
@@ -63,7 +69,8 @@ type command struct {
 	change  upstream.Change
 	table   []upstream.Change // with replace: the whole table, instead of change
 	replace bool
-	bytes   int64 // what it takes of the queue's bound
+	job     func() // instead of both; nobody waits for an answer
+	bytes   int64  // what it takes of the queue's bound
 	err     error
 	ready   chan struct{} // one token: answered
 }
@@ -79,11 +86,16 @@ func New(cfg Config) *Admin {
 		store: cfg.Store,
 		opt:   cfg.Options,
 		log:   cfg.Log,
-		wake:  make(chan struct{}, 1),
+		bell:  newBell(),
 		done:  make(chan struct{}),
 	}
 	if a.log == nil {
 		a.log = func(int, string) {}
+	}
+	a.noLookups = a.opt
+	a.noLookups.Resolve = func(string) ([]netip.Addr, error) {
+		a.blocked = true
+		return nil, errBlocks
 	}
 	a.SetQueueBytes(cfg.QueueBytes)
 	go a.write()
@@ -104,8 +116,30 @@ func (a *Admin) Close() {
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
-	a.signal()
+	a.wake()
 	<-a.done
+}
+
+// Run has the writer run job, in its turn among the commands; size is what it takes of the queue's bound. It returns false,
+// and job does not run, when there is no room or the Admin is closed. job must not block: what it does not know it has to
+// leave to somebody else.
+func (a *Admin) Run(size int, job func()) bool {
+	c := commands.Get().(*command)
+	c.job, c.bytes = job, int64(size)
+	if a.enqueue(c) == nil {
+		return true
+	}
+	c.release()
+	return false
+}
+
+// errBlocks is a command that the writer cannot read by itself, because it has to look up names.
+var errBlocks = errors.New("names have to be looked up")
+
+// release gives a command back to the pool.
+func (c *command) release() {
+	*c = command{ready: c.ready}
+	commands.Put(c)
 }
 
 // Replace publishes a table of exactly these upstreams in this order, through the same writer as every command: what
@@ -131,9 +165,16 @@ func (a *Admin) do(c *command) error {
 		<-c.ready
 		err = c.err
 	}
-	*c = command{ready: c.ready}
-	commands.Put(c)
+	c.release()
 	return err
+}
+
+// applyHere publishes one change on the writer's own goroutine.
+func (a *Admin) applyHere(ch upstream.Change, bytes int) error {
+	if int64(bytes) > a.limit.Load() {
+		return ErrQueueFull // as if it had to be queued: it never could be
+	}
+	return a.store.Apply([]upstream.Change{ch})[0]
 }
 
 func (a *Admin) enqueue(c *command) error {
@@ -150,16 +191,16 @@ func (a *Admin) enqueue(c *command) error {
 	a.queue = append(a.queue, c)
 	first := len(a.queue) == 1
 	a.mu.Unlock()
-	if first { // behind the first one a token is under way already
-		a.signal()
+	if first {
+		a.wake()
 	}
 	return nil
 }
 
-func (a *Admin) signal() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
+// wake rings for a writer that waits; one that does not looks into the queue before it does.
+func (a *Admin) wake() {
+	if a.asleep.Swap(false) {
+		a.bell.ring()
 	}
 }
 
@@ -171,6 +212,7 @@ func (a *Admin) write() {
 	runtime.LockOSThread()
 	yieldToLoops()
 	defer close(a.done)
+	defer a.bell.close()
 	w := writer{store: a.store}
 	var batch []*command
 	for {
@@ -187,7 +229,9 @@ func (a *Admin) write() {
 // next backing array.
 func (a *Admin) take(spare []*command) []*command {
 	clear(spare)
+	began := time.Now()
 	for {
+		a.asleep.Store(true) // before the look: what is queued after it rings
 		a.mu.Lock()
 		batch, closed := a.queue, a.closed
 		if len(batch) > 0 {
@@ -195,9 +239,10 @@ func (a *Admin) take(spare []*command) []*command {
 		}
 		a.mu.Unlock()
 		if len(batch) > 0 || closed {
+			a.asleep.Store(false)
 			return batch
 		}
-		<-a.wake
+		a.bell.wait(time.Since(began))
 	}
 }
 
@@ -211,6 +256,10 @@ func (a *Admin) answer(batch []*command) {
 	a.bytes -= n
 	a.mu.Unlock()
 	for _, c := range batch {
+		if c.job != nil {
+			c.release()
+			continue
+		}
 		c.ready <- struct{}{}
 	}
 }
@@ -221,16 +270,21 @@ type writer struct {
 	changes []upstream.Change
 }
 
-// apply publishes a batch: everything between two replacements as one table. The results are left in the commands.
+// apply publishes a batch: everything between two replacements or jobs as one table. The results are left in the commands.
 func (w *writer) apply(batch []*command) {
 	for len(batch) > 0 {
-		if c := batch[0]; c.replace {
+		switch c := batch[0]; {
+		case c.replace:
 			c.err = w.store.Replace(c.table)
+			batch = batch[1:]
+			continue
+		case c.job != nil:
+			c.job()
 			batch = batch[1:]
 			continue
 		}
 		n := 0
-		for n < len(batch) && !batch[n].replace {
+		for n < len(batch) && !batch[n].replace && batch[n].job == nil {
 			w.changes = append(w.changes, batch[n].change)
 			n++
 		}

@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -316,5 +317,67 @@ func (p *poster) post(b *testing.B, i int) {
 	p.h(&p.ctx)
 	if p.ctx.Response.StatusCode() != 200 {
 		b.Error(p.ctx.Response.StatusCode(), string(p.ctx.Response.Body()))
+	}
+}
+
+// TestRun: what runs by way of Run is a command among the others, in its turn, and publishes by itself what needs no
+// look-up; what does is asked for elsewhere and changes nothing.
+func TestRun(t *testing.T) {
+	s := upstream.NewStore()
+	opt := testOptions()
+	opt.Resolve = func(string) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("127.0.0.9")}, nil }
+	a := New(Config{Store: s, Options: opt, QueueBytes: 1000})
+	t.Cleanup(a.Close)
+	elsewhere := 0
+	onWriter := true
+	h := a.Handler(HandlerOptions{
+		OnWriter:  func(*fasthttp.RequestCtx) bool { return onWriter },
+		Elsewhere: func(*fasthttp.RequestCtx) { elsewhere++ },
+	})
+	run := func(method, uri, body string) (ctx *fasthttp.RequestCtx) {
+		t.Helper()
+		done := make(chan struct{})
+		if !a.Run(len(body), func() { ctx = call(h, method, uri, body); close(done) }) {
+			t.Fatalf("%s %s: no room", method, uri)
+		}
+		<-done
+		return ctx
+	}
+	f := func(method, uri, body string, status int, text, listed string, wantElsewhere int) {
+		t.Helper()
+		elsewhere = 0
+		ctx := run(method, uri, body)
+		if got := ctx.Response.StatusCode(); got != status || !strings.HasPrefix(string(ctx.Response.Body()), text) || elsewhere != wantElsewhere {
+			t.Errorf("%s %s %q: got %d %q and %d elsewhere, want %d %q and %d", method, uri, body, got, ctx.Response.Body(), elsewhere, status, text, wantElsewhere)
+		}
+		if got := servers(s, "x"); got != listed {
+			t.Errorf("%s %s %q: the table has %q, want %q", method, uri, body, got, listed)
+		}
+	}
+	f("POST", "/upstream/x", "server 127.0.0.1:1;", 200, "success", "server 127.0.0.1:1\n", 0)
+	f("POST", "/upstream/x", "server name.test:1;", 200, "", "server 127.0.0.1:1\n", 1)
+	f("POST", "/upstream/x", "server 127.0.0.1:2; bad;", 400, `add server failed: 1:21: `, "server 127.0.0.1:1\n", 0)
+	f("DELETE", "/upstream/y", "-", 404, "not found uptream", "server 127.0.0.1:1\n", 0)
+	f("DELETE", "/upstream/x", "-", 200, "success", "", 0)
+	onWriter = false
+	if ctx := call(h, "POST", "/upstream/x", "server name.test:1;"); ctx.Response.StatusCode() != 200 || servers(s, "x") != "server 127.0.0.9:1\n" {
+		t.Errorf("elsewhere: got %d %q, the table has %q", ctx.Response.StatusCode(), ctx.Response.Body(), servers(s, "x"))
+	}
+
+	// Jobs hold room until they have run, in the order in which they came.
+	hold, order := make(chan struct{}), make(chan int, 3)
+	if !a.Run(600, func() { <-hold; order <- 1 }) || !a.Run(400, func() { order <- 2 }) {
+		t.Fatal("no room in an empty queue")
+	}
+	if a.Run(1, func() {}) {
+		t.Error("a job was taken beyond the bound")
+	}
+	close(hold)
+	if first, second := <-order, <-order; first != 1 || second != 2 {
+		t.Errorf("got %d, %d", first, second)
+	}
+	a.Close()
+	if a.Run(1, func() {}) {
+		t.Error("a job was taken after Close")
 	}
 }

@@ -34,6 +34,9 @@ func (c *conn) backendTimeout() {
 func (ex *exchange) pick() bool {
 	l, up, p := ex.l, ex.up, ex.r.Loc.Proxy
 	if ex.left == 0 { // the first try
+		if ex.outdated() { // the body took its time
+			return ex.proxy()
+		}
 		ex.firstNs = l.nowNs
 		if ex.left = up.Tries(); p.NextTries > 0 && p.NextTries < ex.left {
 			ex.left = p.NextTries
@@ -145,6 +148,12 @@ func (ex *exchange) dial() bool {
 		return ex.connectFailed(errno)
 	}
 	ex.l.wheel.clear(b)
+	if b.server.State.Retired() && ex.tries == 0 && ex.outdated() { // removed while we were connecting
+		ex.dropBackend()
+		ex.leave(upstream.Neither)
+		ex.r.Tries = ex.r.Tries[:0]
+		return ex.proxy()
+	}
 	ex.try().ConnectNs = ex.l.nowNs - ex.tryNs
 	return ex.to(phAwait)
 }

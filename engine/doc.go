@@ -19,6 +19,8 @@
 //     spooled to disk (nginx's proxy_temp_path is accepted and unused): a slow client slows its backend.
 //   - Request bodies beyond client_body_buffer_size go to a file, written and read by workers, unless
 //     proxy_request_buffering is off: then they stream.
+//   - An acknowledged change holds: a request that no server has got anything of goes by the table in force when its body is
+//     there and its connection stands, and the answer to a change waits until every loop has ended its turn.
 //   - Large plain response bodies go from socket to socket through a pipe, by splice(2), unless the kernel paces the client's
 //     connection (splice_linux.go has the numbers); what is copied is read in large pieces while the client keeps up.
 //

@@ -56,6 +56,7 @@ type exchange struct {
 	// Towards the backend.
 	table   *upstream.Table // set in one place, begin of proxying; kept to the last retry
 	up      *upstream.Upstream
+	listed  bool // up is from table
 	target  site.Target
 	query   lb.Query
 	addr    [16]byte

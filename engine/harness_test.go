@@ -45,7 +45,7 @@ func newRig(t testing.TB, loops int, http string) *rig {
 			defer r.mu.Unlock()
 			r.lines = append(r.lines, msg)
 		},
-		Interface: func(*site.Location) fasthttp.RequestHandler { return iface },
+		Interface: func(*site.Location) fasthttp.RequestHandler { return iface }, Admin: adminFn,
 		Resolve: func(ctx context.Context, _ *site.Resolver, host string) ([]netip.Addr, error) {
 			if host == "local.test" {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil

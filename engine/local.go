@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/valyala/bytebufferpool"
 	"github.com/valyala/fasthttp"
@@ -35,6 +36,9 @@ type localJob struct {
 	stream  io.Reader
 	size    int64 // of the body
 	running bool
+	changes bool // may change the table: the answer waits until every loop goes by the new one
+	onAdmin bool // runs by way of Config.Admin, where nothing may block
+	again   bool // ... and has to run on a worker after all
 	piece   []byte
 	failed  error
 }
@@ -65,6 +69,15 @@ func RequestHasBody(ctx *fasthttp.RequestCtx) bool {
 	}
 	return len(ctx.PostBody()) > 0
 }
+
+// OnAdmin reports whether a handler runs where Config.Admin put it, and so must not block.
+func OnAdmin(ctx *fasthttp.RequestCtx) bool {
+	j := jobOf(ctx)
+	return j != nil && j.onAdmin
+}
+
+// RunOnWorker asks, from a handler for which OnAdmin holds, to be called again on a worker; what it has answered is dropped.
+func RunOnWorker(ctx *fasthttp.RequestCtx) { jobOf(ctx).again = true }
 
 // local starts an answer of our own. Handlers of the interface get the whole body first; others do without, but what has
 // come of it is checked.
@@ -105,16 +118,62 @@ func (ex *exchange) local(a site.Action) bool {
 	j.running = true
 	ex.job = j
 	ex.phase = phWait
-	l := ex.l
-	l.submit(func() {
-		j.run()
-		l.post(func() {
-			j.running = false
-			ex.localDone()
-			ex.run()
-		})
-	})
+	j.changes = wantsBody && (ex.r.Method == codec.POST || ex.r.Method == codec.DELETE)
+	if admin := ex.l.eng.cfg.Admin; !j.changes || admin == nil || !admin(len(ex.body.mem), j.runOnAdmin) {
+		ex.l.submit(j.runOnWorker)
+	}
 	return false
+}
+
+// runOnAdmin runs the handler where nothing may block, and on a worker if it has to.
+func (j *localJob) runOnAdmin() {
+	j.onAdmin = true
+	j.run()
+	j.onAdmin = false
+	if !j.again {
+		j.finish()
+		return
+	}
+	j.again = false
+	j.body.Reset()
+	bytebufferpool.Put(j.body)
+	j.ctx.Response.Reset()
+	j.ctx.Response.Header.DisableNormalizing()
+	j.ctx.Response.Header.SetNoDefaultContentType(true)
+	l := j.ex.l
+	l.post(func() { l.submit(j.runOnWorker) })
+}
+
+func (j *localJob) runOnWorker() {
+	j.run()
+	j.finish()
+}
+
+// finish posts the answer. That of a change waits until every loop has ended the turn it is in: a request that it routed by
+// the table before is on its way then, and none comes after it.
+func (j *localJob) finish() {
+	l := j.ex.l
+	if !j.changes || len(l.eng.loops) == 1 {
+		l.post(j.done)
+		return
+	}
+	var left atomic.Int32
+	left.Store(int32(len(l.eng.loops)))
+	for _, k := range l.eng.loops {
+		k.post(func() {
+			if left.Add(-1) == 0 {
+				l.post(j.done)
+			}
+		})
+	}
+}
+
+// done goes on with the exchange, on its loop.
+func (j *localJob) done() {
+	ex := j.ex
+	j.running = false
+	ex.localDone()
+	ex.run()
 }
 
 // fill makes a fasthttp request out of ours.

@@ -21,20 +21,30 @@ func (ex *exchange) proxy() bool {
 	if ex.r.ProxyPort == 0 {
 		ex.r.ProxyPort = 80
 	}
-	if ex.table = ex.site.last.Load(); ex.table == nil {
-		ex.table = ex.l.eng.cfg.Store.Load()
-	}
+	ex.table = ex.tableNow()
 	ex.up = nil
 	if !ex.target.HasPort && ex.target.Unix == "" {
 		ex.up = ex.table.Lookup(ex.target.Name)
 	}
-	if ex.up == nil {
+	if ex.listed = ex.up != nil; !ex.listed {
 		if ex.up = ex.implicit(); ex.up == nil {
 			return ex.resolve()
 		}
 	}
 	return ex.proxyTo()
 }
+
+// tableNow is the table of a request that begins to be proxied now.
+func (ex *exchange) tableNow() *upstream.Table {
+	if t := ex.site.last.Load(); t != nil {
+		return t
+	}
+	return ex.l.eng.cfg.Store.Load()
+}
+
+// outdated reports whether the table has changed since the request's upstream was looked up in it, which matters as long as no
+// server has got anything of the request: once a change is acknowledged nothing new goes to a server that it removed.
+func (ex *exchange) outdated() bool { return ex.listed && ex.table != ex.tableNow() }
 
 // proxyTo goes on with a known upstream.
 func (ex *exchange) proxyTo() bool {

@@ -113,7 +113,7 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	var err error
 	s.engine, err = engine.New(engine.Config{
 		Loops: m.Loops, Connections: m.Connections, Store: s.store,
-		Interface: s.mount, Resolve: s.resolve,
+		Interface: s.mount, Admin: s.admin.Run, Resolve: s.resolve,
 		Log: s.log.log, LogLevel: engine.Level(s.log.level.Load()), Version: version, Prefix: s.loader.root,
 	})
 	if err != nil {
@@ -185,6 +185,7 @@ func (s *server) mount(l *site.Location) fasthttp.RequestHandler {
 	h := s.admin.Handler(admin.HandlerOptions{
 		Prefix: l.Prefix, DetailFull: l.DyupsDetailFull,
 		Path: engine.RequestPath, HasBody: engine.RequestHasBody,
+		OnWriter: engine.OnAdmin, Elsewhere: engine.RunOnWorker,
 	})
 	return func(ctx *fasthttp.RequestCtx) {
 		h(ctx)
