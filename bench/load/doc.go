@@ -1,0 +1,15 @@
+// Package load is the bench's load generator: one thread that drives all connections of a run, in a process of its own
+// (Generator), on a core of its own.
+//
+// # Contract
+//
+//   - A closed loop (Spec.Rate 0) has Pipeline requests under way on each connection, and sends the next one when an answer is
+//     complete. An open loop sends at intended times, at constant intervals, on whatever connection is free; a request for
+//     which there is none waits, and its latency counts from the time at which it was due. So a proxy that stands still
+//     is seen by every request that would have been sent meanwhile.
+//   - What counts: in a closed loop answers completed after the warm-up and before the end; in an open loop requests that were
+//     due then, for whose answers the run waits at most Spec.Timeout beyond its end.
+//   - Answers are checked: status, framing, length, and for WebSocket the accept key and every byte of the echo.
+//   - A request costs one send and one receive; its bytes are made once. Latency ends when the receive returned that
+//     brought the last byte. Bodies beyond what one receive takes are dropped in the kernel (MSG_TRUNC), not copied.
+package load

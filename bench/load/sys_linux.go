@@ -1,0 +1,72 @@
+package load
+
+import (
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls of the hot path go past the Go scheduler (RawSyscall): none of them waits.
+
+// receive reads what there is into buf.
+func receive(fd int, buf []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	return int(n), errno
+}
+
+// discard drops up to n received bytes in the kernel (tcp(7), MSG_TRUNC).
+func discard(fd int, n int64) (int, unix.Errno) {
+	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n), unix.MSG_TRUNC, 0, 0)
+	return int(got), errno
+}
+
+// send writes what the socket takes of buf.
+func send(fd int, buf []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
+}
+
+// connect begins a connection. source above zero: from 127.0.0.source, because the ports of one address do not last for a
+// run that needs a new one for each request. done false: the socket becomes writable when it is there.
+func connect(to netip.AddrPort, source byte) (fd int, done bool, err error) {
+	family := unix.AF_INET
+	if to.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, false, err
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if source > 0 && family == unix.AF_INET && to.Addr().IsLoopback() {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, source}})
+	}
+	if err == nil {
+		if family == unix.AF_INET {
+			err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+		} else {
+			err = unix.Connect(fd, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
+		}
+	}
+	switch err {
+	case nil:
+		return fd, true, nil
+	case unix.EINPROGRESS:
+		return fd, false, nil
+	}
+	unix.Close(fd)
+	return -1, false, err
+}
+
+// connectError is how a connect ended.
+func connectError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && n != 0 {
+		err = unix.Errno(n)
+	}
+	return err
+}
+
+// fineTimers lets the kernel wake this thread at the time asked for instead of up to 50 µs later (prctl(2), timer slack).
+func fineTimers() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) }
