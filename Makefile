@@ -3,8 +3,21 @@
 GO ?= go
 FUZZTIME ?= 10s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
+BENCHSTAT ?= golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: build run test race fuzz lint bench clean
+# Scenarios in which two builds are compared.
+HEADLINE ?= small-64,browser,answer-1m,latency,churn-1000,churn-1000-latency,update-loaded
+
+# Micro-benchmarks: package, time for each, which ones. Of lb the ones that take long are left out.
+define MICRO
+codec 50ms .
+lb 20ms Pick$$/.*/n=(10|1000)$$/dead=0|NewPlan/rr
+upstream 50ms .
+engine 200ms .
+endef
+export MICRO
+
+.PHONY: build run test race fuzz lint bench bench-quick bench-compare bench-micro clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dyups ./cmd/dyups
@@ -35,12 +48,31 @@ lint:
 	$(GO) vet -tags invariants ./...
 	$(GO) run $(STATICCHECK) ./...
 
-# The rooms' own benchmarks, then nginx, HAProxy and dyups side by side in one run (Debian's nginx, haproxy and wrk; a
-# missing proxy is skipped by name). BENCHFLAGS go to the second part: -scenario browser, -churn 100, -rounds 9 ...
-bench: build
-	$(GO) test -run '^$$' -bench . -benchmem ./codec ./lb ./upstream ./engine
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dyupsbench ./cmd/dyupsbench
+# Every scenario of the bench with all proxies that are installed, after the rooms' own benchmarks: under 15 minutes on two
+# cores. A missing proxy is skipped by name. BENCHFLAGS go to dyupsbench: -scenario browser, -rounds 9, -proxies nginx,dyups …
+bench: bin/dyupsbench bench-micro
 	bin/dyupsbench $(BENCHFLAGS)
 
+# The headline scenarios alone: under two minutes with building.
+bench-quick: bin/dyupsbench
+	bin/dyupsbench -suite quick $(BENCHFLAGS)
+
+# The working tree beside another commit in one run: make bench-compare REF=HEAD~1
+bench-compare:
+	@[ -n "$(REF)" ] || { echo "cannot compare with nothing: make bench-compare REF=COMMIT" >&2; exit 2; }
+	@GO="$(GO)" BENCHSTAT="$(BENCHSTAT)" MICRO="$$MICRO" HEADLINE="$(HEADLINE)" bench/compare.sh "$(REF)" $(BENCHFLAGS)
+
+# The rooms' own benchmarks, six times each, summed up by benchstat; about a minute.
+bench-micro:
+	@mkdir -p bench/out
+	@echo "$$MICRO" | while read -r package length pattern; do \
+		$(GO) test -run '^$$' -count 6 -benchmem -benchtime $$length -bench "$$pattern" ./$$package </dev/null || exit 1; \
+	done > bench/out/micro.txt || { cat bench/out/micro.txt; exit 1; }
+	$(GO) run $(BENCHSTAT) bench/out/micro.txt
+
+.PHONY: bin/dyupsbench
+bin/dyupsbench: build
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dyupsbench ./cmd/dyupsbench
+
 clean:
-	rm -rf bin
+	rm -rf bin bench/out

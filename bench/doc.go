@@ -1,20 +1,25 @@
-// Package bench compares HTTP proxies side by side in one run: nginx, HAProxy and dyups take turns, round by round, in
-// front of the same two origins and under the same load, and what is reported are medians, spread and the ratios of
-// rounds that lie next to each other in time.
+// Package bench compares HTTP proxies side by side in one run: nginx, HAProxy, Caddy, Go's httputil.ReverseProxy and dyups
+// take turns, round by round, in front of the same origins and under the same load, and what is reported are medians,
+// spread and the ratios of rounds that lie next to each other in time.
 //
 // The package imports nothing of dyups. A proxy is a program here: it is started from a configuration file, asked over a
 // socket, and measured through /proc from outside, all of them by the same code.
 //
 // # Contract
 //
-//   - Options is one run, Run does it, Report is what came out (WriteText for people, JSON for programs), Main is the
-//     command line around the three. A Run ends within a bound that follows from its options, and when it returns,
-//     for whatever reason, every process it started is gone and so is its temporary folder.
-//   - One worker for each proxy, pinned to one core. The load generator (wrk), both origins and the client that sends
-//     upstream updates share another core, so the work of a proxy and the work of its surroundings never mix.
-//   - nginx and dyups read the same file. Where one of them needs something of its own it is in an included file.
-//   - A proxy that is not installed is skipped by name and stands in the report as skipped.
-//   - Before a proxy is measured, its answers are checked: status, body, and that both origins were reached.
+//   - A Scenario is a text file (scenarios/*.txt, or one of the user's own): what is sent, what stands behind the proxies,
+//     what happens to them meanwhile, who takes part, how long. Options choose scenarios, Run measures them, the report is
+//     a result.Report, Main is the command line around them.
+//   - A Run ends within a bound that follows from its plan, anything that is waited for is given up after ten seconds, and
+//     when it returns, for whatever reason, every process it started is gone and so is its temporary folder.
+//   - Proxies are pinned to one core. Load generator, origins, and this process, which sends the updates and takes
+//     the readings, share another core. A scenario with several workers is the exception: see scenarios/70-scaling.txt.
+//   - Origins and generator are started once. Proxies stay up as long as scenarios follow each other for which they are
+//     configured alike, unless one says "restart yes". All who take part are up for the whole scenario; those not on turn
+//     have nothing to do.
+//   - Before a proxy is measured its answers are checked: status, length, and that every origin was reached. The load
+//     generator checks status and length of each answer.
+//   - Who is missing, cannot do what a scenario needs, or fails in it, is skipped by name there, and the rest goes on.
 //
 // # Why it measures what it measures
 //
@@ -23,9 +28,16 @@
 // Each round compares how busy both cores were and says which side was the bottleneck, and how much of either core
 // went to processes that do not belong to the run.
 //
-// CPU time is read from /proc/PID/stat in ticks of 10 ms: 0.3 % of a round of four seconds. The kernel scales these to
-// the run time it keeps in nanoseconds, so that the sum is exact and only the split into user and system is sampled.
+// # The measured part
 //
-// A child takes its core from the thread that forks it, which spares a helper program, works for programs that know
-// nothing of affinity, and holds before their first instruction; Go sees one core and sets GOMAXPROCS by it.
+// A round begins with a warm-up that counts for nothing. Only the generator knows when it ends, and tells afterwards. So
+// readings of everything that only grows (CPU time, context switches, instructions, time of the cores) are taken ten
+// times a second from before the round to after it, and the values at the two ends of the measured part are interpolated
+// between the readings around them. What is divided by the requests of the measured part was used in the measured part,
+// as far as use is even within a tenth of a second. CPU time is that of the kernel's process clocks in nanoseconds; its
+// split into user and system is by the ticks of /proc/PID/stat. An open loop counts requests by when they were due, so that
+// the time until the last of them was answered belongs to it as well.
+//
+// What happens to a proxy (updates, reloads, faults of origins) begins with the warm-up, so that the whole measured part is
+// under it. Times to the reply of an update include those of the warm-up.
 package bench

@@ -4,21 +4,64 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"dyups/bench/proc"
+	"dyups/bench/result"
 )
 
-// TestMain lets the test binary stand in for the bench's program: the origins are this program, run again.
+// TestMain lets the test's program be the bench's children.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == originFlag {
+	if len(os.Args) > 1 && children[os.Args[1]] != nil {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// built holds the dyups binary under test, once it was built.
+var built string
+
+var buildDyups = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	path := filepath.Join(dir, "dyups")
+	if out, err := exec.Command("go", "build", "-o", path, "dyups/cmd/dyups").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// dyupsBinary builds dyups where a test of the real thing can run, and skips the test elsewhere.
+func dyupsBinary(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts servers and loads them for seconds")
+	}
+	if _, err := proc.ReadCoreTimes(0, 1); err != nil || runtime.NumCPU() < 2 {
+		t.Skip("needs cores 0 and 1")
+	}
+	path, err := buildDyups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", t.TempDir()) // checkGone looks there
+	return path
 }
 
 func TestArgs(t *testing.T) {
@@ -32,203 +75,237 @@ func TestArgs(t *testing.T) {
 			t.Fatalf("%s: got %q, want %q in it", args, &stderr, want)
 		}
 	}
-	f("-rounds 0", "rounds 0: allowed are 1 to 1000")
-	f("-seconds -1", "seconds -1")
-	f("-connections 0", "connections 0")
-	f("-churn -1", "churn -1")
-	f("-scenario large", "there is small|")
-	f("-proxies apache", "there is nginx, haproxy, dyups")
+	f("-suite some", "there is full, quick")
+	f("-rounds 1001", "rounds 1001: allowed are 1 to 1000")
+	f("-rounds -1", "rounds -1")
+	f("-seconds 0.01", "seconds 0.01")
+	f("-connections 20000", "connections 20000")
+	f("-rate -5", "rate -5")
+	f("-scenario large", "there is small-8, small-64")
+	f("-scenario ./none.txt", "no such file")
+	f("-proxies apache", "there is nginx, nginx-reload, haproxy, caddy, goproxy, dyups")
 	f("-proxies nginx,nginx", "twice")
-	f("-proxies ,", "without proxies")
 	f("-proxy-cpu 1", "same core")
+	f("-load-cpu -1", "core -1")
 	f("-unknown", "not defined")
 	f("more", "only options")
 }
 
-// TestSameConfig holds the promise that nginx and dyups read the same bytes.
-func TestSameConfig(t *testing.T) {
-	origins := [2]string{"127.0.0.1:1", "127.0.0.1:2"}
-	text := make(map[string]string)
-	for _, name := range []string{"nginx", "dyups"} {
-		prog, err := programByName(name)
-		if err != nil {
-			t.Fatal(err)
+func TestHelp(t *testing.T) {
+	f := func(args, want string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if got := Main(strings.Fields(args), &stdout, &stderr); got != 0 {
+			t.Fatalf("%s: exit status %d: %s", args, got, &stderr)
 		}
-		dir := t.TempDir()
-		if _, err := prog.write(dir, "127.0.0.1:3", "127.0.0.1:4", origins); err != nil {
-			t.Fatal(err)
+		if all := stdout.String() + stderr.String(); !strings.Contains(all, want) {
+			t.Fatalf("%s: got %q, want %q in it", args, all, want)
 		}
-		b, err := os.ReadFile(filepath.Join(dir, "proxy.conf"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text[name] = string(b)
 	}
-	if text["nginx"] != text["dyups"] {
-		t.Fatalf("nginx reads\n%s\ndyups reads\n%s", text["nginx"], text["dyups"])
-	}
-	if want := "        server 127.0.0.1:1;\n        server 127.0.0.1:2;\n        keepalive 64;\n"; !strings.Contains(text["nginx"], want) {
-		t.Fatalf("got\n%s\nwant in it\n%s", text["nginx"], want)
-	}
+	f("-h", "dyupsbench -suite quick ")
+	f("-list", "scenarios, about 1")
+	f("-list -suite quick -proxies dyups", "dyups dyups+churn\n")
 }
 
-// TestReport follows two contenders with known rounds to the figures and the text.
-func TestReport(t *testing.T) {
-	opt := &Options{Rounds: 3, Seconds: 4, Connections: 64, Scenario: "small", Churn: 1000, LoadCPU: 1}
-	r := &Report{Options: opt, Command: []string{"dyupsbench"}, Contenders: []string{"dyups", "dyups+churn"},
-		Skipped: []Skip{{"nginx", "not here"}}, Programs: []Program{{Name: "dyups", Version: "dyups/1"}}}
-	for i, slow := range []float64{1, 3, 1} {
-		plain := Sample{Round: i + 1, Contender: "dyups", Requests: 10, CPUUs: 10 * slow, PerSecond: 100 / slow, P99us: 200, Bottleneck: "proxy"}
-		churn := plain
-		churn.Contender, churn.P99us, churn.Bottleneck = "dyups+churn", 220, "load"
-		churn.Churn = &ChurnSample{Sent: 4000, Failed: int64(i), PerSecond: 1000, FirstFailure: "status 500"}
-		r.Samples = append(r.Samples, plain, churn)
-	}
-	r.Samples[0].LoadCore.Foreign = 0.5
-	r.Samples[2].BadStatus = 3
-	r.finish()
-	if got, want := r.Results[0].Metrics["cpu_us"], (Spread{Median: 10, Min: 10, Max: 30}); got != want {
-		t.Fatalf("got %+v, want %+v", got, want)
-	}
-	if got, want := r.Ratios[0].Metrics["p99_us"], (Spread{Median: 1.1, Min: 1.1, Max: 1.1}); got != want {
-		t.Fatalf("got %+v, want %+v", got, want)
-	}
-	var b strings.Builder
-	if err := r.WriteText(&b); err != nil {
+// scenarioFile writes a scenario of its own that takes short turns.
+func scenarioFile(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name+".txt")
+	if err := os.WriteFile(file, []byte("title "+name+"\nconnections 4\nwarm-up 100ms\nseconds 0.2\nrounds 1\n"+text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{
-		"small: 64 connections, 3 rounds of 4 s, one worker on core 0, load and origins on core 1\n",
-		"skipped  nginx: not here\n",
-		"dyups    dyups/1\n",
-		"10.00 (10.00–30.00)",
-		"dyups+churn / dyups",
-		"1.100 (1.100–1.100)",
-		"dyups+churn: 1000 updates a second asked for, 1000 (1000–1000) sent, 12000 in all, 3 failed\n",
-		"round 3, first failure: status 500\n",
-		"- dyups+churn: in 3 of 3 rounds the load core was saturated",
-		"- dyups: 0 socket errors and 3 answers of status 400 and above\n",
-		"- disturbed: in 1 of 6 rounds",
-	} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("not in the report: %q", want)
-		}
-	}
-	if t.Failed() {
-		t.Log(b.String())
-	}
+	return file
 }
 
-// needMachine skips a test that runs the real thing where it cannot.
-func needMachine(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts servers and loads them for seconds")
+// TestRun measures short scenarios of several kinds, from the command line to the files of the report, with dyups and
+// whatever else is installed.
+func TestRun(t *testing.T) {
+	dyups := dyupsBinary(t)
+	dir := t.TempDir()
+	jsonFile, htmlFile := filepath.Join(dir, "r.json"), filepath.Join(dir, "r.html")
+	scenarios := []string{
+		scenarioFile(t, "plain", "proxies nginx haproxy caddy goproxy dyups"),
+		scenarioFile(t, "open", "path /1k\nrate 50% of goproxy\nproxies goproxy dyups"),
+		scenarioFile(t, "updates", "churn servers 50 a second on loaded\npair yes\nproxies nginx dyups"),
+		scenarioFile(t, "hosts", "upstreams 20\nservers 3\nby-host yes\nchurn replace 50 a second on others\nproxies dyups"),
+		scenarioFile(t, "idle", "idle 50\npair yes\nrestart yes\nproxies dyups"),
+		scenarioFile(t, "reload", "reload every 200ms\nproxies goproxy dyups"),
+		scenarioFile(t, "fault", "fault o1 reset after 50ms every 100ms for 20ms\nproxies dyups"),
+		scenarioFile(t, "workers", "workers 1 2\nproxies dyups"),
+		scenarioFile(t, "echo", "path /ws\nwebsocket yes\nbody 100\nproxies dyups"),
+		scenarioFile(t, "upload", "method POST\nbody 10k\nproxies dyups"),
 	}
-	for _, name := range []string{"wrk", "nginx"} {
-		if _, err := find(name); err != nil {
-			t.Skipf("%s is not installed", name)
-		}
-	}
-	if cores, err := readCoreTimes(0, 1); err != nil || len(cores) != 2 {
-		t.Skip("needs two cores")
-	}
-	if runtime.NumCPU() < 2 {
-		t.Skip("may not use two cores")
-	}
-}
-
-func TestSmoke(t *testing.T) {
-	needMachine(t)
-	t.Setenv("TMPDIR", t.TempDir())
-	file := filepath.Join(t.TempDir(), "report.json")
 	var stdout, stderr bytes.Buffer
-	args := []string{"-rounds", "1", "-seconds", "1", "-connections", "8", "-scenario", "post", "-proxies", "nginx,haproxy,dyups",
-		"-dyups", "/nonexistent/dyups", "-churn", "10", "-json", file}
+	args := []string{"-scenario", strings.Join(scenarios, ","), "-dyups", dyups, "-json", jsonFile, "-html", htmlFile}
 	if got := Main(args, &stdout, &stderr); got != 0 {
 		t.Fatalf("exit status %d: %s", got, &stderr)
 	}
+	checkGone(t)
+	r := readReport(t, jsonFile)
+	if page, err := os.ReadFile(htmlFile); err != nil || !bytes.Contains(page, []byte("<html")) {
+		t.Errorf("the page is not one: %v", err)
+	}
+	if !strings.Contains(stdout.String(), jsonFile) || !strings.Contains(stderr.String(), "10 scenarios, about ") {
+		t.Errorf("got output %s\nand %s", &stdout, &stderr)
+	}
+	f := func(scenario, contender string, check func(s *result.Sample) bool) {
+		t.Helper()
+		run := runOf(r, scenario)
+		if run == nil {
+			t.Fatalf("there is no run %q", scenario)
+		}
+		samples := samplesOf(run, contender)
+		if len(samples) != run.Rounds {
+			t.Fatalf("%s: %s has %d rounds, want %d; skipped: %+v", scenario, contender, len(samples), run.Rounds, run.Skipped)
+		}
+		for _, s := range samples {
+			if s.Load.Requests == 0 || s.CPUUs <= 0 || s.RSSPeak == 0 || len(s.RSS) == 0 || !check(s) {
+				t.Errorf("%s: %s: got %+v", scenario, contender, s)
+			}
+		}
+	}
+	clean := func(s *result.Sample) bool { return len(s.Load.Errors) == 0 }
+	f("plain", "dyups", func(s *result.Sample) bool { return clean(s) && len(s.Load.Origins) == 2 })
+	f("plain", "goproxy", clean)
+	f("open", "dyups", clean)
+	f("updates", "dyups", func(s *result.Sample) bool { return clean(s) && s.Churn == nil })
+	f("updates", "dyups+churn", func(s *result.Sample) bool {
+		return clean(s) && s.Churn.Sent > 1 && s.Churn.Failed == 0 && s.Churn.Late == 0
+	})
+	f("hosts", "dyups+churn", func(s *result.Sample) bool { return clean(s) && s.Churn.Failed == 0 && len(s.Load.Origins) == 3 })
+	f("idle", "dyups+idle", clean)
+	f("reload", "dyups+reload", func(s *result.Sample) bool { return len(s.Events) > 0 })
+	f("fault", "dyups+faults", func(s *result.Sample) bool { return len(s.Events) > 0 })
+	f("workers", "dyups+2w", clean)
+	f("echo", "dyups", clean)
+	f("upload", "dyups", func(s *result.Sample) bool { return clean(s) && s.CPUPerMB > 0 })
+	skipped := func(scenario, contender, why string) {
+		t.Helper()
+		for _, s := range runOf(r, scenario).Skipped {
+			if s.Name == contender && strings.Contains(s.Why, why) {
+				return
+			}
+		}
+		t.Errorf("%s: %s was not skipped for %q: %+v", scenario, contender, why, runOf(r, scenario).Skipped)
+	}
+	skipped("reload", "goproxy+reload", "not supported")
+	if run := runOf(r, "updates"); len(samplesOf(run, "nginx")) > 0 {
+		skipped("updates", "nginx+churn", "not supported")
+	}
+	if notes := runOf(r, "open").Notes; len(notes) == 0 || !strings.Contains(notes[0], "50 % of the ") {
+		t.Errorf("the rate of an open loop is not told: %q", notes)
+	}
+}
+
+func readReport(t *testing.T, file string) *result.Report {
+	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r Report
+	var r result.Report
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.of("nginx")) != 1 {
-		t.Fatalf("nginx has not one round:\n%s", b)
+	return &r
+}
+
+// TestMissing runs without dyups, and with something in its place that ends at once: the rest is measured either way, and
+// the second is a failure.
+func TestMissing(t *testing.T) {
+	dyupsBinary(t)
+	broken, err := exec.LookPath("false")
+	if err != nil {
+		t.Skip(err)
 	}
-	for _, s := range r.Samples {
-		if s.Requests == 0 || s.CPUUs <= 0 || s.RSSPeak == 0 || s.BadStatus+s.SocketErrors != 0 {
-			t.Errorf("got %+v", s)
+	f := func(binary string, status int, why string) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "r.json")
+		var stdout, stderr bytes.Buffer
+		args := []string{"-scenario", scenarioFile(t, "plain", "proxies goproxy dyups"), "-dyups", binary, "-json", file,
+			"-html", filepath.Join(t.TempDir(), "r.html")}
+		if got := Main(args, &stdout, &stderr); got != status {
+			t.Fatalf("%s: exit status %d, want %d: %s", binary, got, status, &stderr)
 		}
-	}
-	for _, want := range []string{"skipped  dyups: ", "skipped  churn: it needs dyups", "nginx version: "} {
-		if !strings.Contains(stdout.String(), want) {
-			t.Errorf("not in the report: %q\n%s", want, &stdout)
+		run := readReport(t, file).Runs[0]
+		if len(samplesOf(&run, "goproxy")) != 1 || len(run.Skipped) != 1 || run.Skipped[0].Name != "dyups" ||
+			!strings.Contains(run.Skipped[0].Why, why) {
+			t.Fatalf("%s: got %d samples, skipped %+v, want one for %q", binary, len(run.Samples), run.Skipped, why)
 		}
+		checkGone(t)
 	}
-	checkGone(t)
+	f("/nonexistent/dyups", 0, "build it")
+	f(broken, 1, "it has ended")
 }
 
 func TestInterrupt(t *testing.T) {
-	needMachine(t)
-	t.Setenv("TMPDIR", t.TempDir())
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	opt := Options{Rounds: 1000, Seconds: 3600, Connections: 8, Proxies: []string{"nginx"}, Scenario: "small", LoadCPU: 1}
-	result := make(chan error, 1)
+	dyups := dyupsBinary(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	began := &watchWriter{want: "round 1", seen: make(chan struct{})}
+	opt := Options{Suite: suiteFull, Scenarios: []string{scenarioFile(t, "long", "churn reweigh 10 a second\nproxies dyups")},
+		Seconds: 600, Dyups: dyups, LoadCPU: 1, Progress: began}
+	done := make(chan error, 1)
 	go func() {
 		_, err := Run(ctx, opt)
-		result <- err
+		done <- err
 	}()
-	// The load has begun when wrk is among the children.
-	deadline := time.Now().Add(30 * time.Second)
-	for !childRuns(t, "wrk") {
-		if time.Now().After(deadline) {
-			t.Fatal("wrk did not start")
-		}
-		runtime.Gosched()
+	late := time.NewTimer(30 * time.Second)
+	defer late.Stop()
+	select {
+	case <-began.seen:
+	case <-late.C:
+		t.Error("the round did not begin")
 	}
-	cancel()
-	if err := <-result; err == nil || !strings.Contains(err.Error(), context.Canceled.Error()) {
+	stop := errors.New("stopped by the test")
+	cancel(stop)
+	if err := <-done; !errors.Is(err, stop) {
 		t.Fatalf("got error %v", err)
 	}
 	checkGone(t)
 }
 
-// childRuns tells whether a program of that name is among this process's descendants.
-func childRuns(t *testing.T, name string) bool {
-	t.Helper()
-	tree, err := processTree(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
+// watchWriter waits for a text.
+type watchWriter struct {
+	want string
+	once sync.Once
+	seen chan struct{}
+}
+
+func (w *watchWriter) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(w.want)) {
+		w.once.Do(func() { close(w.seen) })
 	}
-	for _, s := range tree {
-		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.pid), "comm"))
-		if err == nil && strings.TrimSpace(string(b)) == name {
-			return true
-		}
-	}
-	return false
+	return len(b), nil
 }
 
 // checkGone makes sure that neither a process nor a file is left of a run.
 func checkGone(t *testing.T) {
 	t.Helper()
-	tree, err := processTree(os.Getpid())
+	tree, err := proc.Tree(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(tree) != 1 {
 		t.Errorf("processes are left: %+v", tree[1:])
 	}
-	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "dyupsbench-*"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(left) != 0 {
 		t.Errorf("files are left: %v", left)
 	}
+}
+
+func TestCrosscheck(t *testing.T) {
+	dyups := dyupsBinary(t)
+	var out bytes.Buffer
+	opt := Options{Suite: suiteFull, Proxies: []string{"dyups"}, Dyups: dyups, Rounds: 1, Seconds: 0.2, LoadCPU: 1}
+	if err := Crosscheck(t.Context(), opt, &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "dyups in front of two origins") || !strings.Contains(out.String(), "\ndyupsbench ") {
+		t.Fatalf("got %s", &out)
+	}
+	checkGone(t)
 }

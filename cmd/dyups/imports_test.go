@@ -36,7 +36,17 @@ var imports = map[string]struct{ rooms, outside []string }{
 	},
 
 	// The instrument measures every proxy the same way, so it knows none of ours.
-	"bench":          {outside: []string{"github.com/valyala/fasthttp", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix"}},
+	"bench/scenarios": {},
+	"bench/poll":      {outside: []string{"golang.org/x/sys/unix"}},
+	"bench/proc":      {outside: []string{"golang.org/x/sys/unix"}},
+	"bench/origin":    {rooms: []string{"bench/poll", "bench/proc"}, outside: []string{"golang.org/x/sys/unix"}},
+	"bench/load": {rooms: []string{"bench/poll", "bench/proc"},
+		outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
+	"bench/churn":  {outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
+	"bench/rival":  {rooms: []string{"bench/churn", "bench/proc"}, outside: []string{"github.com/valyala/fasthttp"}},
+	"bench/result": {rooms: []string{"bench/churn", "bench/load"}},
+	"bench": {rooms: []string{"bench/churn", "bench/load", "bench/origin", "bench/poll", "bench/proc", "bench/result", "bench/rival"},
+		outside: []string{"golang.org/x/sys/unix"}},
 	"cmd/dyupsbench": {rooms: []string{"bench"}},
 }
 

@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"math"
+	"os"
+	"testing"
+	"time"
+
+	"dyups/bench/poll"
+	"dyups/bench/proc"
+)
+
+func TestMeterAt(t *testing.T) {
+	m := &meter{readings: []reading{
+		{at: 100, cpu: 10, rss: 1000, cores: [2][3]float64{{1, 2, 3}, {4, 5, 6}}},
+		{at: 200, cpu: 30, rss: 2000, cores: [2][3]float64{{2, 3, 3}, {5, 5, 8}}},
+		{at: 300, cpu: 70, rss: 2000},
+	}}
+	f := func(at int64, wantCPU float64, wantRSS int64) {
+		t.Helper()
+		if got := m.at(at); math.Abs(got.cpu-wantCPU) > 1e-9 || got.rss != wantRSS {
+			t.Fatalf("at %d: got %+v, want %v, %d", at, got, wantCPU, wantRSS)
+		}
+	}
+	f(0, 10, 1000)
+	f(100, 10, 1000)
+	f(150, 20, 1500)
+	f(200, 30, 2000)
+	f(225, 40, 2000)
+	f(300, 70, 2000)
+	f(400, 70, 2000)
+	if got := m.at(150).cores; got != [2][3]float64{{1.5, 2.5, 3}, {4.5, 5, 7}} {
+		t.Fatalf("got %v", got)
+	}
+	if got := m.memory(200); len(got) != 2 || got[1].At != 1e-7 || got[1].Bytes != 2000 {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	f := func(before, after reading, wantUser, wantSystem float64) {
+		t.Helper()
+		if user, system := split(&before, &after); user != wantUser || system != wantSystem {
+			t.Fatalf("%+v to %+v: got %v, %v, want %v, %v", before, after, user, system, wantUser, wantSystem)
+		}
+	}
+	f(reading{cpu: 100, user: 50, system: 50}, reading{cpu: 180, user: 60, system: 80}, 20, 60)
+	f(reading{cpu: 100, user: 50}, reading{cpu: 101, user: 50}, 0, 1)
+	f(reading{}, reading{}, 0, 0)
+}
+
+// TestReading compares a reading of this process with what package proc says of it.
+func TestReading(t *testing.T) {
+	for deadline := poll.Now() + int64(50*time.Millisecond); poll.Now() < deadline; { // something to read
+	}
+	before, err := proc.TreeUsage(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r reading
+	if err := r.tree(os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := proc.TreeUsage(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The ticks of user and system time are rounded down, each for itself.
+	least, most := micros(before.User+before.System), micros(after.User+after.System)+2*10_000
+	if got := r.cpu; got < least || got > most {
+		t.Errorf("got %v µs of CPU time, want %v to %v", r.cpu, least, most)
+	}
+	if r.rss <= 0 || r.switches < float64(before.Switches)-100 { // threads may end
+		t.Errorf("got %d bytes, %v switches, proc says %+v", r.rss, r.switches, before)
+	}
+	if err := (&reading{}).tree(1 << 30); err == nil {
+		t.Error("a process that cannot be was read")
+	}
+}
+
+// BenchmarkReading is what a reading costs the load core, ten times a second.
+func BenchmarkReading(b *testing.B) {
+	m := &meter{proxy: os.Getpid(), others: []int{0, os.Getppid()}, cores: [2]int{0, 0}}
+	b.ReportAllocs()
+	for range b.N {
+		if m.read(); m.err != nil {
+			b.Fatal(m.err)
+		}
+		m.readings = m.readings[:0]
+	}
+}

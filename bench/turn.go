@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"dyups/bench/load"
+	"dyups/bench/origin"
+	"dyups/bench/proc"
+	"dyups/bench/result"
+)
+
+// loadSpec is what the generator is told for a round of a contender.
+func loadSpec(it *item, c contender, addr string, rate float64) load.Spec {
+	s := load.Spec{
+		Addr: addr, WebSocket: it.WebSocket, Method: it.Method, Path: it.Path, Fields: it.Fields, BodySize: int(it.Body),
+		Connections: it.Connections, Fresh: it.Fresh, Pipeline: it.Pipeline, Rate: rate,
+		WarmUp: it.WarmUp, Duration: time.Duration(it.Seconds * 1e9), WantLength: it.length(), OriginField: origin.Field,
+		Timeout: patience / 2, // an open loop waits for its last answers so long
+	}
+	if it.ByHost {
+		s.Hosts = it.Upstreams
+	}
+	if c.happens {
+		s.Idle = it.Idle
+	}
+	return s
+}
+
+// turn is one round of one contender.
+func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate float64) (*result.Sample, error) {
+	p, o := m.running, st.origins
+	spec := loadSpec(st.item, m.contender, p.Addr(), rate)
+	proc.ResetPeaks(p.PID())
+	others := []int{r.generator.PID(), o.PID(), 0}
+	meter, err := startMeter(p.PID(), others, [2]int{r.opt.ProxyCPU, r.opt.LoadCPU}, r.count)
+	if err != nil {
+		return nil, err
+	}
+	var h *happening
+	if m.happens {
+		h = happen(ctx, st, p)
+	}
+	within, cancel := context.WithTimeout(ctx, spec.WarmUp+spec.Duration+patience+time.Duration(spec.Idle)*time.Millisecond)
+	defer cancel()
+	seen, err := r.generator.Run(within, spec)
+	if metered := meter.finish(); err == nil {
+		err = metered
+	}
+	if h != nil {
+		if happened := h.end(st, p); happened != nil && (err == nil || unsupported(happened)) {
+			err = happened
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if !p.Running() {
+		return nil, fmt.Errorf("it has ended: %s", p.Logs())
+	}
+	if unsupported(err) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, p.Logs())
+	}
+	if seen.Requests == 0 {
+		return nil, fmt.Errorf("it answered no request rightly: %s: %s", seen.Example, p.Logs())
+	}
+	s := newSample(st.item, round, m.name, rate, meter, seen)
+	if peaks, err := proc.TreeUsage(p.PID()); err == nil {
+		s.RSSPeak = peaks.RSSPeak
+	}
+	if h != nil {
+		h.into(s, st.item, seen.Start)
+	}
+	return s, nil
+}
+
+// newSample divides what was used in the measured part by what was done in it.
+func newSample(it *item, round int, name string, rate float64, m *meter, seen load.Result) *result.Sample {
+	before, after := m.at(seen.Start), m.at(seen.Start+int64(seen.Elapsed))
+	spent := after
+	if rate > 0 {
+		// What was due in the measured part counts, also where it was answered later.
+		spent = m.readings[len(m.readings)-1]
+	}
+	user, system := split(&before, &spent)
+	n := float64(seen.Requests)
+	s := &result.Sample{
+		Round: round, Contender: name, Load: seen,
+		UserUs: user / n, SystemUs: system / n, CPUUs: (user + system) / n,
+		Instructions: (spent.instructions - before.instructions) / n,
+		Switches:     (spent.switches - before.switches) / n,
+		RSS:          m.memory(seen.Start),
+		Events:       []result.Event{},
+	}
+	if bytes := float64(seen.Bytes) + n*float64(it.Body); bytes > 0 {
+		s.CPUPerMB = s.CPUUs * n / (bytes / (1 << 20))
+	}
+	proxy, others := after.cpu-before.cpu, after.others-before.others
+	s.ProxyCore = use(before.cores[0], after.cores[0], proxy)
+	s.LoadCore = use(before.cores[1], after.cores[1], others)
+	if it.shared() {
+		// Everybody may run on both cores: who belongs where is not known.
+		add := func(a, b [3]float64) [3]float64 { return [3]float64{a[0] + b[0], a[1] + b[1], a[2] + b[2]} }
+		both := use(add(before.cores[0], before.cores[1]), add(after.cores[0], after.cores[1]), proxy+others)
+		s.ProxyCore, s.LoadCore = both, both
+	}
+	s.Bottleneck = proc.Bottleneck(proc.CoreUse(s.ProxyCore), proc.CoreUse(s.LoadCore))
+	return s
+}
+
+// shared tells whether proxies, load and origins share all cores: some proxy has more than one worker.
+func (s *Scenario) shared() bool {
+	for _, n := range s.Workers {
+		if n > 1 {
+			return true
+		}
+	}
+	return false
+}
