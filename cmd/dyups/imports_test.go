@@ -42,7 +42,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	"bench/origin":    {rooms: []string{"bench/poll", "bench/proc"}, outside: []string{"golang.org/x/sys/unix"}},
 	"bench/load": {rooms: []string{"bench/poll", "bench/proc"},
 		outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
-	"bench/churn":  {outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
+	"bench/churn":  {outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
 	"bench/rival":  {rooms: []string{"bench/churn", "bench/proc"}, outside: []string{"github.com/valyala/fasthttp"}},
 	"bench/result": {rooms: []string{"bench/churn", "bench/load"}},
 	"bench": {rooms: []string{"bench/churn", "bench/load", "bench/origin", "bench/poll", "bench/proc", "bench/result", "bench/rival"},
