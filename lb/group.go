@@ -11,81 +11,110 @@ type Cursor struct {
 	_       [48]byte // its own cache line: every pick writes it
 }
 
-const (
-	maxTicks  = 64 // slots looked at in one pick before the members are searched in order
-	smallTurn = 16 // a turn of so few slots is never filtered: nginx's order to the slot
-)
+// tick moves the cursor on and gives where it stood. After 4 billion picks the count begins anew.
+func tick(c *atomic.Uint64) uint32 { return uint32(c.Add(1) - 1) }
 
-// maxStaleNs bounds how long a filtered rotation is used: a peer whose check has passed meanwhile comes back then.
-const maxStaleNs = int64(1e9)
+// maxTicks is how many slots are looked at in one pick before the members are searched in order.
+const maxTicks = 64
 
 // group is a rotation over living peers: the primaries of an upstream or its backups.
 //
 // A pick reads the slot at the cursor and moves it on. A peer that may not be used costs one more tick: taking the
 // neighbour without ticking would give that neighbour its own share and the dead peer's. So that ticks do not grow
-// with the number of dead peers, a pick that meets one filters the rotation for everybody, as often as filterEvery
-// allows.
+// with the number of dead peers, a pick that meets one sets it aside (aside.go), and the turn goes on without it.
 type group struct {
 	*rotation
-	peers    []peer
-	cursor   *atomic.Uint64
-	filtered atomic.Pointer[filtered] // nil: the whole rotation is in use
-	filterAt atomic.Int64             // NowNs from which the rotation may be filtered again
+	peers  []peer
+	cursor *atomic.Uint64
+	roll   roll
+	aside  aside
+	ramp   ramp
+	board  *board // nil unless the method has to know of each place that is taken and given back
 }
 
-// filterEvery is the time between two filterings: a microsecond a slot, of which filtering takes a few nanoseconds.
-func (g *group) filterEvery() int64 { return int64(len(g.slots)) * 1000 }
+// noGroup is a group without members, which stays as it is.
+var noGroup = &group{rotation: new(rotation)}
 
-// filtered is a rotation without the peers that were dead when it was made.
-type filtered struct {
-	slots []uint32
-	until int64 // NowNs from which it has to be made anew
+// init joins a rotation with the living parts of its members.
+func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64) {
+	g.rotation, g.peers, g.cursor = r, peers, cursor
+	if len(r.members) == 0 {
+		return
+	}
+	g.roll.init(len(r.slots))
+	g.aside.init(len(peers))
+	for k, i := range r.members {
+		peers[i].rank = uint32(k)
+		if peers[i].slowStart > 0 {
+			g.ramp.on = true
+		}
+	}
 }
 
 // next picks the next usable peer that q has not tried, or gives -1.
 func (g *group) next(q *Query) int {
-	slots := g.slots
-	if f := g.filtered.Load(); f != nil {
-		slots = g.current(f, q.NowNs)
+	i := -1
+	if int(g.roll.live.Load()) == len(g.slots) && !g.ramp.on && len(g.slots) != 0 {
+		i = int(g.slots[g.turn(tick(g.cursor))])
+		if p := &g.peers[i]; q.Tried.n == 0 && p.healthy() { // nearly always
+			p.live.inFlight.Add(1)
+			q.Tried.first[0], q.Tried.n = uint32(i), 1
+			return i
+		}
 	}
-	n := uint64(len(slots))
-	if n == 0 {
+	return g.walk(q, i)
+}
+
+// walk is next with peers set aside, in slow start, tried or busy. It begins with peer i, unless that is below 0.
+func (g *group) walk(q *Query, i int) int {
+	if len(g.slots) == 0 {
 		return -1
 	}
-	for range min(n, maxTicks) {
-		i := int(slots[turn(g.cursor.Add(1)-1, n)])
-		if q.Tried.Has(i) {
-			continue
+	g.look(q.NowNs)
+	most := min(len(g.slots), maxTicks)
+	if g.ramp.on {
+		most = maxTicks
+	}
+	for met := 0; most > 0; most-- {
+		if i < 0 {
+			live := g.roll.live.Load()
+			if live == 0 {
+				return -1
+			}
+			t := tick(g.cursor)
+			if i = g.slot(t, live); i < 0 || g.ramp.on && !g.ramp.accept(&g.peers[i], t, q.NowNs) {
+				i = -1
+				continue
+			}
 		}
-		p := &g.peers[i]
-		if p.healthy() { // nearly always: saves the call
-			p.live.inFlight.Add(1)
-			q.Tried.add(i)
-			return i
-		}
-		switch p.take(q.NowNs) {
-		case taken:
-			q.Tried.add(i)
-			return i
-		case out:
-			if len(g.slots) > smallTurn && q.NowNs >= g.filterAt.Load() {
-				slots = g.filter(q.NowNs)
-				if n = uint64(len(slots)); n == 0 {
-					return -1
+		if !q.Tried.Has(i) {
+			p := &g.peers[i]
+			switch p.take(q.NowNs) {
+			case taken:
+				q.Tried.add(i)
+				return i
+			case out:
+				if met++; met < manyDead {
+					g.setAside(i, q.NowNs)
+				} else {
+					g.setAsideAll(q.NowNs)
 				}
 			}
 		}
+		i = -1
 	}
 	return g.search(q)
 }
 
-// turn is tick modulo n. A division of 32 bits takes half the time of one of 64, and 64 are needed only after four
-// billion picks.
-func turn(tick, n uint64) uint64 {
-	if (tick|n)>>32 == 0 {
-		return uint64(uint32(tick) % uint32(n))
+// slot gives the peer whose turn it is at tick t among live slots, or -1 when the slots are changing at the moment.
+func (g *group) slot(t, live uint32) int {
+	s := 0
+	if int(live) == len(g.slots) {
+		s = int(g.turn(t))
+	} else if s = g.roll.at(t % live); s < 0 {
+		return -1
 	}
-	return tick % n
+	return int(g.slots[s])
 }
 
 // search looks at every member once, from where the cursor stands, and takes the first usable one. It ends a pick
@@ -97,49 +126,11 @@ func (g *group) search(q *Query) int {
 		i := int(g.members[(start+k)%n])
 		if !q.Tried.Has(i) && g.peers[i].take(q.NowNs) == taken {
 			q.Tried.add(i)
+			if g.board != nil {
+				g.placed(&g.peers[i], q.NowNs)
+			}
 			return i
 		}
 	}
 	return -1
-}
-
-// current gives the slots of a filtered rotation, made anew when its time is over.
-func (g *group) current(f *filtered, now int64) []uint32 {
-	if now < f.until {
-		return f.slots
-	}
-	return g.filter(now)
-}
-
-// filter makes the rotation without the peers that are dead at now, publishes it, and gives its slots. Whoever moves
-// filterAt does it; the others go on with what there is. The next filtering is due when the first dead peer may be let
-// through again.
-func (g *group) filter(now int64) []uint32 {
-	if at := g.filterAt.Load(); now < at || !g.filterAt.CompareAndSwap(at, now+g.filterEvery()) {
-		if f := g.filtered.Load(); f != nil {
-			return f.slots
-		}
-		return g.slots
-	}
-	f := &filtered{slots: make([]uint32, 0, len(g.slots)), until: now + maxStaleNs}
-	dead := make([]bool, len(g.peers))
-	any := false
-	for _, i := range g.members {
-		p := &g.peers[i]
-		if p.dead(now) {
-			dead[i], any = true, true
-			f.until = min(f.until, p.live.checked.Load()+p.failTimeout+1)
-		}
-	}
-	if !any {
-		g.filtered.Store(nil)
-		return g.slots
-	}
-	for _, i := range g.slots {
-		if !dead[i] {
-			f.slots = append(f.slots, i)
-		}
-	}
-	g.filtered.Store(f)
-	return f.slots
 }

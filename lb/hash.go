@@ -25,6 +25,7 @@ func (b *hashed) Pick(q *Query) int {
 	if len(q.Key) == 0 {
 		return (*roundRobin)(b).Pick(q)
 	}
+	b.primary.look(q.NowNs)
 	t := &q.Tried
 	for t.misses <= maxMisses && int(t.step) < len(prefixSum) {
 		sum := crc32.Update(prefixSum[t.step], crc32.IEEETable, q.Key)

@@ -148,8 +148,8 @@ func TestManyDead(t *testing.T) {
 		b.live[i].Fail(b.now, 1)
 	}
 	b.run(20)
-	if f := b.Picker.(*roundRobin).primary.filtered.Load(); f == nil || len(f.slots) != 2 {
-		t.Fatalf("the rotation is not filtered: %v", f)
+	if live := b.Picker.(*roundRobin).primary.roll.live.Load(); live != 2 {
+		t.Fatalf("%d slots are in use", live)
 	}
 	if got := b.run(2); got != "9998 9999" && got != "9999 9998" {
 		t.Error(got)
@@ -178,8 +178,8 @@ func TestManyDead(t *testing.T) {
 
 // TestConcurrent checks from many goroutines that max_conns holds, that one probe is one probe, and the spread.
 func TestConcurrent(t *testing.T) {
-	for m := RoundRobin; m <= RandomTwo; m++ {
-		b := newBed(m, "1c1 3c2 1 2 1b")
+	for _, p := range policies {
+		b := bedOf(p.m, p.o, "1c1 3c2 1 2 1b")
 		b.live[2].Fail(b.now-11e9, 1) // let through once
 		var wg sync.WaitGroup
 		for g := range 4 {
@@ -191,7 +191,7 @@ func TestConcurrent(t *testing.T) {
 					q.Tried.Reset()
 					i := b.Pick(q)
 					if n := b.live[i].InFlight(); b.peers[i].MaxConns > 0 && n > int64(b.peers[i].MaxConns) {
-						t.Errorf("method %d: %d in flight on peer %d", m, n, i)
+						t.Errorf("%s: %d in flight on peer %d", p.name, n, i)
 					}
 					if i != 2 {
 						b.live[i].Release() // a probe is kept under way
@@ -201,7 +201,65 @@ func TestConcurrent(t *testing.T) {
 		}
 		wg.Wait()
 		if n := b.live[2].InFlight(); n > 1 {
-			t.Errorf("method %d: %d probes at once", m, n)
+			t.Errorf("%s: %d probes at once", p.name, n)
 		}
 	}
+}
+
+// TestDownWithFailures: a peer that has failed and is then marked down is nobody to set aside.
+func TestDownWithFailures(t *testing.T) {
+	same := false
+	f := func(words, want string) {
+		t.Helper()
+		for _, p := range policies {
+			b := bedOf(p.m, p.o, words)
+			b.live[0].Fail(b.now, 1)
+			b.live[1].Fail(b.now, 1)
+			if same {
+				b.peers[1].Name = b.peers[0].Name
+				b.Picker = p.o.NewPlan(p.m, b.peers).Bind(b.live, &b.cur)
+			}
+			for k := range 40 {
+				b.q.Key = []byte{byte(k), 0, byte(k), 1}
+				if got := b.run(1); got != want {
+					t.Fatalf("%s, %s: %s, want %s", p.name, words, got, want)
+				}
+			}
+		}
+	}
+	for _, same = range []bool{false, true} { // with names of their own, and with one
+		f("1d 1d", "-1")
+		f("1d 1d 1b", "2")
+		f("1d 1 1", "2")
+		f("1 2d 1 1b", "2")
+		f("1 1d 1b", "2")
+	}
+}
+
+// TestOrderWithoutDead: the turn without its dead peers is in nginx's order of the others.
+func TestOrderWithoutDead(t *testing.T) {
+	f := func(words, want string, dead ...int) {
+		t.Helper()
+		b := newBed(RoundRobin, words)
+		for _, i := range dead {
+			b.live[i].Fail(b.now, 1)
+		}
+		b.run(200)
+		b.cur.primary.Store(0)
+		if got := b.run(len(strings.Fields(want))); got != want {
+			t.Errorf("%s without %v: %s, want %s", words, dead, got, want)
+		}
+		b.now += 10e9 + 1
+		b.run(200)
+		b.cur.primary.Store(0)
+		if got, want := b.run(40), newBed(RoundRobin, words).run(40); got != want {
+			t.Errorf("%s with %v back: %s, want %s", words, dead, got, want)
+		}
+	}
+	f("1 1 1 1", "0 2 3 0 2 3", 1)
+	f("1 1 1 1 1 1", "1 4 1 4 1", 0, 2, 3, 5)
+	f("5 1 1", "0 0 0 2 0 0 0 0 0 2 0 0", 1)
+	f("5 1 1", "1 2 1 2", 0)
+	f("1 1", "1 1", 0)
+	f("1 1", "-1 -1", 0, 1)
 }

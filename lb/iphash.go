@@ -19,6 +19,7 @@ func (b *ipHash) Pick(q *Query) int {
 	default:
 		addr = noAddress
 	}
+	b.primary.look(q.NowNs)
 	t := &q.Tried
 	if t.step == 0 {
 		t.hash, t.step = 89, 1

@@ -21,8 +21,12 @@ const pointsPerWeight = 160
 // the ring takes 8 MB.
 const maxPointWeight = 6553
 
-// point is one place on the ring: the hash in the upper half, the owner, an index into ketama.owners, in the lower.
+// point is one place on the ring: the hash in the upper half, the owner in the lower, which is the index of a peer, or
+// shared plus an index into ketama.owners.
 type point uint64
+
+// shared marks the owner of a point that has several peers.
+const shared = 1 << 31
 
 func (p point) hash() uint32  { return uint32(p >> 32) }
 func (p point) owner() uint32 { return uint32(p) }
@@ -31,12 +35,12 @@ func (p point) owner() uint32 { return uint32(p) }
 // written several times, owns its points once and has several peers.
 //
 // The hashes are spread evenly, so the first bits of one tell nearly where its point is: a look-up reads one entry of
-// starts and compares one or two points, however large the ring.
+// starts and compares a few points that stand together, however large the ring.
 type ketama struct {
 	points []point    // by hash, each hash once
-	starts []uint32   // starts[x]: the first point whose hash, shifted, is x or more; about as many as points
+	starts []uint32   // starts[x]: the first point whose hash, shifted, is x or more; about one for four points
 	shift  uint       // from a hash to an index into starts
-	owners [][]uint32 // peers of each name
+	owners [][]uint32 // peers of each name that has several
 }
 
 // newKetama computes the ring over members.
@@ -51,19 +55,23 @@ func newKetama(peers []Peer, members []uint32) *ketama {
 	if limit := int64(max(maxPointWeight, len(members))); sum > limit {
 		scale(weights, limit)
 	}
-	ids := make(map[string]uint32, len(members))
-	for j, i := range members {
-		name := peers[i].Name
-		id, ok := ids[name]
-		if !ok {
-			id = uint32(len(k.owners))
-			ids[name] = id
-			k.owners = append(k.owners, nil)
-		}
-		k.owners[id] = append(k.owners[id], i)
-		k.points = appendPoints(k.points, name, id, int(weights[j])*pointsPerWeight)
+	ids := map[string]uint32{}
+	names := make(map[string][]uint32, len(members))
+	for _, i := range members {
+		names[peers[i].Name] = append(names[peers[i].Name], i)
 	}
-	k.shift = 32 - uint(max(1, bits.Len(uint(len(k.points)))-1))
+	for j, i := range members {
+		owner := i
+		if same := names[peers[i].Name]; len(same) > 1 {
+			if same[0] == i {
+				k.owners = append(k.owners, same)
+				ids[peers[i].Name] = shared + uint32(len(k.owners)-1)
+			}
+			owner = ids[peers[i].Name]
+		}
+		k.points = appendPoints(k.points, peers[i].Name, owner, int(weights[j])*pointsPerWeight)
+	}
+	k.shift = 32 - uint(max(1, bits.Len(uint(len(k.points)))-3))
 	k.points = sortPoints(k.points, k.shift)
 	// Peers of one name repeat the same hashes; of two names with the same hash the first written keeps it.
 	k.points = slices.CompactFunc(k.points, func(a, b point) bool { return a.hash() == b.hash() })
@@ -151,14 +159,20 @@ func (b *consistent) Pick(q *Query) int {
 	if len(q.Key) == 0 {
 		return (*roundRobin)(b).Pick(q)
 	}
+	b.primary.look(q.NowNs)
 	t := &q.Tried
 	if t.step == 0 {
 		t.hash, t.step = k.find(crc32.ChecksumIEEE(q.Key)), 1
 	}
 	for t.misses <= maxMisses {
-		owner := k.owners[k.points[t.hash%uint32(len(k.points))].owner()]
-		if i := b.pickOwned(owner, q); i >= 0 {
-			return i
+		if t.hash >= uint32(len(k.points)) {
+			t.hash = 0
+		}
+		owner := k.points[t.hash].owner()
+		if a := &b.primary.aside; owner >= shared || !a.any() || !a.has(int(owner)) {
+			if i := b.pickOwned(owner, q); i >= 0 {
+				return i
+			}
 		}
 		t.hash++
 		if (*balancer)(b).miss(q) {
@@ -168,15 +182,19 @@ func (b *consistent) Pick(q *Query) int {
 	return (*roundRobin)(b).Pick(q)
 }
 
-// pickOwned picks among the peers of one name, in turn when there are several.
-func (b *consistent) pickOwned(owner []uint32, q *Query) int {
-	var start uint64
-	n := uint64(len(owner))
-	if n > 1 {
-		start = b.primary.cursor.Add(1) - 1
+// pickOwned picks the owner of a point, or among the peers of its name, in turn.
+func (b *consistent) pickOwned(owner uint32, q *Query) int {
+	if owner < shared {
+		if (*balancer)(b).try(int(owner), q) {
+			return int(owner)
+		}
+		return -1
 	}
+	peers := b.plan.points.owners[owner-shared]
+	n := uint64(len(peers))
+	start := b.primary.cursor.Add(1) - 1
 	for j := range n {
-		i := int(owner[(start+j)%n])
+		i := int(peers[(start+j)%n])
 		if (*balancer)(b).try(i, q) {
 			return i
 		}

@@ -27,7 +27,19 @@ const (
 	ConsistentHash        // hash KEY consistent
 	Random                // random
 	RandomTwo             // random two [least_conn]
+	RandomTwoTime         // random two least_time=header|last_byte: Options.LastByte
+	LeastTime             // least_time header|last_byte [inflight]: Options.LastByte, Options.Inflight
+	Maglev                // maglev KEY: Query.Key is the key's value
 )
+
+// Options are what some methods take besides the peers. The zero Options are nginx's defaults.
+type Options struct {
+	// BalanceFactor bounds the load of a peer under ConsistentHash, in percent of the average over the peers in use:
+	// 125 for balance_factor=1.25. Below 101 there is no bound.
+	BalanceFactor int
+	LastByte      bool // LeastTime and RandomTwoTime go by the time to the last byte, not to the header
+	Inflight      bool // LeastTime counts requests that are not yet answered; see Plan.CountsWaiting
+}
 
 // Peer is the frozen description of one peer. Numbers are taken as they are: a Weight below 1 counts as 1,
 // MaxConns 0 means no bound, MaxFails 0 means that failures are not counted.
@@ -37,6 +49,7 @@ type Peer struct {
 	MaxConns      int
 	MaxFails      int
 	FailTimeoutNs int64
+	SlowStartNs   int64 // time in which the weight rises after Live.Start or a recovery; 0: at once (nginx: slow_start)
 	Backup        bool
 	Down          bool
 }
@@ -46,18 +59,23 @@ type Peer struct {
 // where a table is published.
 type Plan struct {
 	method    Method
+	options   Options
 	peers     []Peer
 	primaries []uint32 // indices of all peers that are no backups, the ones that are down included
 	primary   rotation
 	backup    rotation
-	weights   cumulative // of primaries, for the methods that walk weights
+	weights   cumulative // of primaries, for the methods that have a line of weights
 	points    *ketama    // ConsistentHash only
+	table     *maglevTable
 }
 
-// NewPlan computes the plan of a method over peers. The index of a peer in the slice is what Pick returns. The
-// slice is kept and must not be written afterwards.
-func NewPlan(m Method, peers []Peer) *Plan {
-	p := &Plan{method: m, peers: peers}
+// NewPlan computes the plan of a method over peers, with the zero Options. The index of a peer in the slice is what
+// Pick returns. The slice is kept and must not be written afterwards.
+func NewPlan(m Method, peers []Peer) *Plan { return Options{}.NewPlan(m, peers) }
+
+// NewPlan is NewPlan with options.
+func (o Options) NewPlan(m Method, peers []Peer) *Plan {
+	p := &Plan{method: m, options: o, peers: peers}
 	var up, spare []uint32
 	for i := range peers {
 		switch {
@@ -73,10 +91,12 @@ func NewPlan(m Method, peers []Peer) *Plan {
 	p.primary = newRotation(peers, up)
 	p.backup = newRotation(peers, spare)
 	switch m {
-	case IPHash, Hash, Random, RandomTwo:
+	case IPHash, Hash, Random, RandomTwo, RandomTwoTime:
 		p.weights = newCumulative(peers, p.primaries)
 	case ConsistentHash:
 		p.points = newKetama(peers, p.primaries)
+	case Maglev:
+		p.table = newMaglev(peers, p.primaries)
 	}
 	return p
 }
@@ -84,6 +104,11 @@ func NewPlan(m Method, peers []Peer) *Plan {
 // Tries is the most tries that one request can make: the peers that are not marked down, backups included. It
 // follows ngx_http_upstream_tries of nginx, ngx_http_upstream_round_robin.c.
 func (p *Plan) Tries() int { return len(p.primary.members) + len(p.backup.members) }
+
+// CountsWaiting reports whether the caller has to call Live.Answered for every pick.
+func (p *Plan) CountsWaiting() bool {
+	return p.method == LeastTime && p.options.Inflight && len(p.peers) > 1
+}
 
 // Bind makes the plan's picker over the living parts of its peers: live[i] belongs to peer i. The cursor carries
 // the position of the rotation and may be shared with earlier and later pickers of the same upstream; nil starts
@@ -98,29 +123,61 @@ func (p *Plan) Bind(live []*Live, cur *Cursor) Picker {
 	b := &balancer{plan: p, peers: make([]peer, len(live))}
 	for i := range p.peers {
 		b.peers[i] = newPeer(&p.peers[i], live[i])
+		if !p.ramps() {
+			b.peers[i].slowStart = 0
+		} else if b.peers[i].slowStart > 0 {
+			live[i].ensure() // a recovery is to be noted
+		}
 	}
-	if len(b.peers) == 1 {
-		b.peers[0].maxFails = 0 // nowhere else to go: nginx never takes a lone peer out
+	if len(b.peers) == 1 { // nowhere else to go: nginx never takes a lone peer out, nor lets it start slowly
+		b.peers[0].maxFails, b.peers[0].slowStart = 0, 0
 	}
-	b.primary = group{rotation: &p.primary, peers: b.peers, cursor: &cur.primary}
-	b.backup = group{rotation: &p.backup, peers: b.peers, cursor: &cur.backup}
+	b.primary.init(&p.primary, b.peers, &cur.primary)
+	b.backup = noGroup
+	if len(p.backup.members) > 0 {
+		b.backup = new(group)
+		b.backup.init(&p.backup, b.peers, &cur.backup)
+	}
+	for i := range b.peers {
+		b.peers[i].leave()
+	}
+	return b.picker()
+}
+
+// ramps reports whether the method starts peers slowly: as in nginx, not those that go by a hash or by chance.
+func (p *Plan) ramps() bool {
+	return p.method == RoundRobin || p.method == LeastConn || p.method == LeastTime
+}
+
+// picker gives the view of b that is its method's.
+func (b *balancer) picker() Picker {
+	p := b.plan
 	// One peer to choose from is round robin whatever the method: every method of nginx does the same.
-	if len(p.primaries) < 2 && p.method != LeastConn {
+	if len(p.peers) == 1 || len(p.primaries) < 2 && p.method != LeastConn && p.method != LeastTime {
 		return (*roundRobin)(b)
 	}
 	switch p.method {
 	case IPHash:
 		return (*ipHash)(b)
-	case LeastConn:
-		return (*leastConn)(b)
+	case LeastConn, LeastTime:
+		b.primary.join(p.load(), p)
+		b.backup.join(p.load(), p)
+		return (*least)(b)
 	case Hash:
 		return (*hashed)(b)
 	case ConsistentHash:
+		if p.options.BalanceFactor > 100 {
+			b.primary.join(nil, p)
+			return (*bounded)(b)
+		}
 		return (*consistent)(b)
 	case Random:
 		return (*random)(b)
-	case RandomTwo:
+	case RandomTwo, RandomTwoTime:
+		b.load = p.load()
 		return (*randomTwo)(b)
+	case Maglev:
+		return (*maglev)(b)
 	}
 	return (*roundRobin)(b)
 }
@@ -134,7 +191,8 @@ type balancer struct {
 	plan    *Plan
 	peers   []peer
 	primary group
-	backup  group
+	backup  *group
+	load    func(p *peer, nowNs int64) float64 // of the methods that compare loads
 }
 
 // roundRobin picks in smooth weighted order among the primaries, and among the backups when no primary may be
@@ -151,11 +209,18 @@ func (b *roundRobin) Pick(q *Query) int {
 
 // try takes a place on peer i for q unless the request has tried it or it may not be used now.
 func (b *balancer) try(i int, q *Query) bool {
-	if q.Tried.Has(i) || b.peers[i].take(q.NowNs) != taken {
+	g := &b.primary
+	if q.Tried.Has(i) || g.aside.any() && g.aside.has(i) {
 		return false
 	}
-	q.Tried.add(i)
-	return true
+	switch b.peers[i].take(q.NowNs) {
+	case taken:
+		q.Tried.add(i)
+		return true
+	case out:
+		g.setAside(i, q.NowNs)
+	}
+	return false
 }
 
 // miss counts one unusable peer and reports whether the request has used up its misses.

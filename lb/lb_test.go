@@ -168,10 +168,10 @@ func TestRingBounded(t *testing.T) {
 
 // TestEveryPeerTried: whatever the method, one request gets to every usable peer once, and then to none.
 func TestEveryPeerTried(t *testing.T) {
-	for m := RoundRobin; m <= RandomTwo; m++ {
+	for _, p := range policies {
 		for _, n := range []int{1, 2, 5, 90, 700} {
 			words := strings.Repeat("1 3 ", n/2) + "1"
-			b := newBed(m, words+" 1d 1b 1b")
+			b := bedOf(p.m, p.o, words+" 1d 1b 1b")
 			b.q.Key = []byte{10, 1, 2, 3}
 			all := len(b.peers) - 1
 			for round := range 3 {
@@ -181,10 +181,10 @@ func TestEveryPeerTried(t *testing.T) {
 				}
 				slices.Sort(got)
 				if got = slices.Compact(got); len(got) != all || slices.Contains(got, all-2) {
-					t.Fatalf("method %d, %d peers, round %d: tried %v", m, all, round, got)
+					t.Fatalf("%s, %d peers, round %d: tried %v", p.name, all, round, got)
 				}
 				if b.q.Tried.Len() != all {
-					t.Fatalf("method %d: %d of %d tried", m, b.q.Tried.Len(), all)
+					t.Fatalf("%s: %d of %d tried", p.name, b.q.Tried.Len(), all)
 				}
 			}
 		}
@@ -249,17 +249,28 @@ func TestCursorCarried(t *testing.T) {
 }
 
 func TestAllocs(t *testing.T) {
-	for m := RoundRobin; m <= RandomTwo; m++ {
-		b := newBed(m, strings.Repeat("1 2c900 ", 50)+"1b")
+	for _, p := range policies {
+		b := bedOf(p.m, p.o, strings.Repeat("1 2c900 1 ", 50)+"1b")
+		waits := waitsFor(p.m, p.o)
 		b.q.Key = []byte{10, 0, 0, 1}
 		f := func() {
 			for i, k := b.pick(), 0; i >= 0 && k < 8; i, k = b.again(), k+1 {
+				if waits {
+					b.live[i].Answered(b.now)
+				}
 				b.done(i, true)
 			}
 		}
 		f()
 		if n := testing.AllocsPerRun(100, f); n != 0 {
-			t.Errorf("method %d: %v allocations", m, n)
+			t.Errorf("%s: %v allocations", p.name, n)
+		}
+		if n := testing.AllocsPerRun(100, func() { // peers die and come back
+			b.live[b.now%7*3].Fail(b.now, 1)
+			f()
+			b.now += 4e9
+		}); n != 0 {
+			t.Errorf("%s: %v allocations with failures", p.name, n)
 		}
 	}
 }

@@ -10,35 +10,102 @@ import "sync/atomic"
 // nginx counts whole seconds: a peer with max_fails failures is left alone for fail_timeout after the last of them;
 // then one request is let through, and no other until fail_timeout has passed again; when that one succeeds, the
 // failures are forgotten.
+//
+// It is kept small, half a cache line, because a pick waits for it; what some methods want besides is apart.
 type Live struct {
-	inFlight atomic.Int64
-	fails    atomic.Int64 // failures since the last forgetting
+	inFlight atomic.Int32
+	fails    atomic.Int32 // failures since the last forgetting
 	checked  atomic.Int64 // when the peer last failed or was last let through, NowNs
 	accessed atomic.Int64 // when the peer last failed, NowNs
+	more     atomic.Pointer[more]
+}
+
+// more is what a peer has under least_conn, least_time, balance_factor and slow_start, and when its times are
+// observed. It is made once and stays.
+type more struct {
+	seat     atomic.Pointer[seat]
+	header   atomic.Uint32 // average time to the response header, ms
+	lastByte atomic.Uint32 // average time to the end of the response, ms
+	waiting  atomic.Int64  // requests whose time counts for least_time inflight
+	began    atomic.Int64  // sum of the times when those began, ms
+	started  atomic.Int64  // when the slow start began, NowNs; 0: never
+	_        [16]byte      // one cache line: neighbours are written by other loops
+}
+
+// nothing is read in place of what a peer does not have, and never written.
+var nothing more
+
+// details gives what there is besides, to be read.
+func (l *Live) details() *more {
+	if m := l.more.Load(); m != nil {
+		return m
+	}
+	return &nothing
+}
+
+// ensure gives what there is besides, to be written.
+func (l *Live) ensure() *more {
+	if m := l.more.Load(); m != nil {
+		return m
+	}
+	l.more.CompareAndSwap(nil, new(more))
+	return l.more.Load()
+}
+
+// recoveries counts how often failures were forgotten, of any peer: groups that have set peers aside look at it. Rarely
+// written, by whoever ends a request.
+var recoveries struct {
+	_ [64]byte
+	atomic.Uint64
+	_ [56]byte
 }
 
 // InFlight is the number of places taken and not yet given back.
-func (l *Live) InFlight() int64 { return l.inFlight.Load() }
+func (l *Live) InFlight() int64 { return int64(l.inFlight.Load()) }
 
 // Fails is the number of failures that count at present.
-func (l *Live) Fails() int64 { return l.fails.Load() }
+func (l *Live) Fails() int64 { return int64(l.fails.Load()) }
 
 // Release gives one place back.
-func (l *Live) Release() { l.inFlight.Add(-1) }
+func (l *Live) Release() {
+	l.inFlight.Add(-1)
+	if m := l.more.Load(); m != nil {
+		m.report()
+	}
+}
+
+// report tells the board that the load has changed.
+func (m *more) report() {
+	if s := m.seat.Load(); s != nil {
+		s.group.moved(s.rank)
+	}
+}
 
 // Succeed records that the peer did its part. Failures are forgotten only by a success that was let through after
-// the last failure: a request that was under way when the peer failed proves nothing.
+// the last failure: a request that was under way when the peer failed proves nothing. A peer that was out begins its
+// slow start when it was let through.
 func (l *Live) Succeed() {
-	if l.fails.Load() != 0 && l.accessed.Load() < l.checked.Load() {
-		l.fails.Store(0)
+	if l.fails.Load() != 0 {
+		if checked := l.checked.Load(); l.accessed.Load() < checked {
+			if m := l.more.Load(); m != nil {
+				m.started.Store(checked)
+			}
+			l.forget()
+		}
 	}
 }
 
 // Forget drops all failures: nginx does so after every request to a lone peer, which is never taken out.
 func (l *Live) Forget() {
 	if l.fails.Load() != 0 {
-		l.fails.Store(0)
+		l.forget()
 	}
+}
+
+// forget drops all failures, and lets the groups know that have set the peer aside.
+func (l *Live) forget() {
+	l.fails.Store(0)
+	recoveries.Add(1)
 }
 
 // Fail records a failure at nowNs and reports whether the peer has now used up maxFails (0: no limit).
@@ -49,13 +116,18 @@ func (l *Live) Fail(nowNs int64, maxFails int) bool {
 	l.accessed.Store(nowNs)
 	l.checked.Store(nowNs)
 	n := l.fails.Add(1)
-	return maxFails > 0 && n >= int64(maxFails)
+	return maxFails > 0 && int(n) >= maxFails
 }
 
 // Out reports whether the peer is left alone at nowNs because of its failures.
 func (l *Live) Out(nowNs int64, maxFails int, failTimeoutNs int64) bool {
-	return maxFails > 0 && l.fails.Load() >= int64(maxFails) && nowNs-l.checked.Load() <= failTimeoutNs
+	return maxFails > 0 && l.Fails() >= int64(maxFails) && nowNs-l.checked.Load() <= failTimeoutNs
 }
+
+// Start begins the slow start of the peer at nowNs (Peer.SlowStartNs): for a server that is new in its upstream, or
+// that an active check has found well again. Recovery from failures (Succeed) begins one by itself. It takes effect
+// within a tenth of a second.
+func (l *Live) Start(nowNs int64) { l.ensure().started.Store(nowNs) }
 
 // peer joins a living peer with the limits that one table gives it.
 type peer struct {
@@ -64,10 +136,16 @@ type peer struct {
 	maxFails    int64
 	failTimeout int64
 	weight      int64
+	slowStart   int64
+	rank        uint32  // position among the members of its group
+	_           [8]byte // one cache line
 }
 
 func newPeer(d *Peer, l *Live) peer {
-	p := peer{l, int64(max(0, d.MaxConns)), int64(max(0, d.MaxFails)), d.FailTimeoutNs, clampWeight(d.Weight)}
+	p := peer{
+		live: l, maxConns: int64(max(0, d.MaxConns)), maxFails: int64(max(0, d.MaxFails)), failTimeout: d.FailTimeoutNs,
+		weight: clampWeight(d.Weight), slowStart: d.SlowStartNs,
+	}
 	if d.Down {
 		p.maxConns = -1
 	}
@@ -103,7 +181,7 @@ func (p *peer) take(now int64) verdict {
 func (p *peer) takeBounded() verdict {
 	for {
 		n := p.live.inFlight.Load()
-		if n >= p.maxConns {
+		if int64(n) >= p.maxConns {
 			return busy
 		}
 		if p.live.inFlight.CompareAndSwap(n, n+1) {
@@ -118,7 +196,7 @@ func (p *peer) takeFailed(now int64) verdict {
 	l := p.live
 	checked := l.checked.Load()
 	passed := now-checked > p.failTimeout
-	limited := p.maxFails > 0 && l.fails.Load() >= p.maxFails
+	limited := p.maxFails > 0 && l.Fails() >= p.maxFails
 	if limited && !passed {
 		return out
 	}
@@ -128,21 +206,19 @@ func (p *peer) takeFailed(now int64) verdict {
 		return v
 	}
 	if passed && !l.checked.CompareAndSwap(checked, now) && limited {
-		l.inFlight.Add(-1)
+		l.Release()
 		return out
 	}
 	return taken
 }
 
-// usable reports whether take would succeed at now, without taking.
-func (p *peer) usable(now int64) bool {
-	if p.maxConns != 0 && p.live.inFlight.Load() >= p.maxConns {
-		return false
-	}
-	return !p.dead(now)
-}
+// full reports whether the peer is at its max_conns, or marked down.
+func (p *peer) full() bool { return p.maxConns != 0 && p.live.InFlight() >= p.maxConns }
 
 // dead reports whether the peer is left alone at now because of its failures.
 func (p *peer) dead(now int64) bool {
-	return p.maxFails > 0 && p.live.fails.Load() >= p.maxFails && now-p.live.checked.Load() <= p.failTimeout
+	return p.maxFails > 0 && p.live.Fails() >= p.maxFails && now-p.live.checked.Load() <= p.failTimeout
 }
+
+// idleUntil is when a dead peer may be let through again.
+func (p *peer) idleUntil() int64 { return p.live.checked.Load() + p.failTimeout + 1 }

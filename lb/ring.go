@@ -1,6 +1,10 @@
 package lb
 
-import "slices"
+import (
+	"math"
+	"math/bits"
+	"slices"
+)
 
 // maxWeight bounds a single weight inside the balancer, so that sums cannot overflow. It is larger than any hash
 // that is taken modulo a sum of weights, so placement stays what it is without the bound.
@@ -13,6 +17,43 @@ func clampWeight(w int) int64 { return int64(min(max(w, 1), maxWeight)) }
 type rotation struct {
 	members []uint32 // peers that take part, in order
 	slots   []uint32 // one turn: peer indices in the order nginx gives
+	inverse uint64   // of the number of slots, for turn
+	exact   bool     // every member has slots in exact proportion to its weight
+	first   []uint32 // places[first[k]:first[k+1]] are the slots of member k; nil when each has the slot of its rank
+	places  []uint32
+}
+
+// turn is tick modulo the number of slots, by two multiplications instead of a division (Lemire, Kaser, Kurz, "Faster
+// Remainder by Direct Computation", 2019).
+func (r *rotation) turn(tick uint32) uint32 {
+	hi, _ := bits.Mul64(r.inverse*uint64(tick), uint64(len(r.slots)))
+	return uint32(hi)
+}
+
+// index computes what turn needs, and where the slots of each member are.
+func (r *rotation) index(peers int) {
+	r.inverse = math.MaxUint64/uint64(len(r.slots)) + 1 // 0 for one slot, which gives 0
+	if len(r.slots) == len(r.members) {
+		return
+	}
+	rank := make([]uint32, peers)
+	for k, i := range r.members {
+		rank[i] = uint32(k)
+	}
+	r.first = make([]uint32, len(r.members)+1)
+	for _, i := range r.slots {
+		r.first[rank[i]+1]++
+	}
+	for k := range r.members {
+		r.first[k+1] += r.first[k]
+	}
+	at := slices.Clone(r.first)
+	r.places = make([]uint32, len(r.slots))
+	for s, i := range r.slots {
+		k := rank[i]
+		r.places[at[k]] = uint32(s)
+		at[k]++
+	}
 }
 
 // maxSlots bounds a turn over n members: exact as long as the weights, divided by their greatest common divisor,
@@ -30,12 +71,13 @@ func newRotation(peers []Peer, members []uint32) rotation {
 		w[k] = clampWeight(peers[i].Weight)
 	}
 	divide(w)
-	if !slices.ContainsFunc(w, func(x int64) bool { return x != 1 }) {
-		r.slots = members
-		return r
+	if slices.ContainsFunc(w, func(x int64) bool { return x != 1 }) {
+		r.exact = !scale(w, maxSlots(len(members)))
+		r.slots = smooth(members, w)
+	} else {
+		r.slots, r.exact = members, true
 	}
-	scale(w, maxSlots(len(members)))
-	r.slots = smooth(members, w)
+	r.index(len(peers))
 	return r
 }
 
@@ -55,19 +97,20 @@ func divide(w []int64) {
 }
 
 // scale shrinks weights in proportion when they add up to more than limit. None falls below 1, so the sum stays
-// within limit + len(w), and a peer whose share is below 1/limit gets 1/limit.
-func scale(w []int64, limit int64) {
+// within limit + len(w), and a peer whose share is below 1/limit gets 1/limit. It reports whether it had to.
+func scale(w []int64, limit int64) bool {
 	var sum float64
 	for _, x := range w {
 		sum += float64(x)
 	}
 	if sum <= float64(limit) {
-		return
+		return false
 	}
 	for k, x := range w {
 		w[k] = max(1, int64(float64(x)/sum*float64(limit)+0.5))
 	}
 	divide(w)
+	return true
 }
 
 // smooth computes one turn of the smooth weighted round robin as nginx does it: in each step every member gains its

@@ -34,6 +34,16 @@ func (t *Tried) has(i int) bool {
 	return w < len(t.more) && t.more[w]&(1<<(i&63)) != 0
 }
 
+// spilled reports whether there are more peers than stand in the struct itself.
+func (t *Tried) spilled() bool {
+	for _, w := range t.more {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Len is the number of peers tried.
 func (t *Tried) Len() int {
 	n := t.n

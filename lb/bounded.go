@@ -1,0 +1,114 @@
+package lb
+
+import "hash/crc32"
+
+// bounded is consistent with bounded loads: a peer that has its part of all requests in flight, times the balance
+// factor, is passed over for the next one on the ring. The parts are whole places, dealt out by weight over the
+// members in use as HAProxy does for hash-balance-factor. Safe for concurrent use: as many picks as are made at the
+// same moment may go beyond a bound.
+//
+// A walk that meets nothing but full and unusable peers goes on with the members in order, from the owner of the
+// point on; when all are full, which the factor rules out unless peers are busy for other reasons, it does without
+// the bound. Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", SODA 2018; HAProxy,
+// lb_chash.c.
+type bounded balancer
+
+// maxWalk is how many points are looked at before the members are.
+const maxWalk = 64
+
+// Pick implements Picker.
+func (b *bounded) Pick(q *Query) int {
+	g := &b.primary
+	if len(g.members) > 0 {
+		g.look(q.NowNs)
+		g.refresh(q, mix32(uint32(g.board.tally.total.Load())+q.Tried.hash))
+	}
+	i := b.pick(q)
+	if i >= 0 && !b.plan.peers[i].Backup {
+		g.moved(b.peers[i].rank)
+	}
+	return i
+}
+
+func (b *bounded) pick(q *Query) int {
+	k := b.plan.points
+	t := &q.Tried
+	if len(q.Key) == 0 || len(b.primary.members) == 0 {
+		return (*roundRobin)(b).Pick(q)
+	}
+	if t.step == 0 {
+		t.hash, t.step = k.find(crc32.ChecksumIEEE(q.Key)), 1
+	}
+	var last uint32 = 1<<32 - 1
+	for n := uint32(0); n < maxWalk && t.misses <= maxMisses; n++ {
+		owner := k.points[(t.hash+n)%uint32(len(k.points))].owner()
+		if owner == last {
+			continue
+		}
+		last = owner
+		if i, passed := b.pickOwned(owner, q); i >= 0 {
+			return i
+		} else if !passed {
+			(*balancer)(b).miss(q)
+		}
+	}
+	return b.rest(q)
+}
+
+// pickOwned picks the owner of a point, or the first of the peers of its name, that is within its bound. It reports
+// whether one was passed over for its bound alone.
+func (b *bounded) pickOwned(owner uint32, q *Query) (i int, passed bool) {
+	if owner < shared {
+		return b.within(int(owner), q)
+	}
+	for _, o := range b.plan.points.owners[owner-shared] {
+		i, p := b.within(int(o), q)
+		if i >= 0 {
+			return i, false
+		}
+		passed = passed || p
+	}
+	return -1, passed
+}
+
+// within takes a place on peer i if its bound allows one more.
+func (b *bounded) within(i int, q *Query) (int, bool) {
+	p := &b.peers[i]
+	if b.primary.aside.has(i) || p.maxConns < 0 || q.Tried.Has(i) {
+		return -1, false
+	}
+	if n := p.live.InFlight(); n > 0 && n >= b.bound(p) { // an idle peer is always within
+		return -1, true
+	}
+	switch p.take(q.NowNs) {
+	case taken:
+		q.Tried.add(i)
+		return i, false
+	case out:
+		b.primary.setAside(i, q.NowNs)
+	}
+	return -1, false
+}
+
+// bound is how many requests p may have in flight, counting the one to come.
+func (b *bounded) bound(p *peer) int64 {
+	t := &b.primary.board.tally
+	places := ((t.total.Load()+1)*int64(b.plan.options.BalanceFactor) + 99) / 100
+	all := max(1, t.weight.Load())
+	each, rest := places/all, places%all
+	below := b.primary.board.seats[p.rank].below
+	n := p.weight*each + int64(float64(below+p.weight)*float64(rest)/float64(all)) - int64(float64(below)*float64(rest)/float64(all))
+	return max(1, n)
+}
+
+// rest picks the first member within its bound, from the owner of the point on, then any.
+func (b *bounded) rest(q *Query) int {
+	m := b.primary.members
+	for j := range m {
+		i := int(m[(int(q.Tried.hash)+j)%len(m)])
+		if i, _ := b.within(i, q); i >= 0 {
+			return i
+		}
+	}
+	return (*roundRobin)(b).Pick(q)
+}

@@ -1,0 +1,123 @@
+package lb
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// ramp is the slow start of a group's members.
+//
+// A member's level rises from 0 to 1 in proportion to the time since its start, over its slow_start, and its weight
+// with it. The rule for the sum: all that slow starts take away together is no more than half of the weight of the
+// members that are in use; what is taken away beyond that is given back, to each in proportion to what it lost. So a
+// member at its full weight never gets more than twice the share that it has when all are at theirs, which is what
+// saves the last old server of a rolling restart.
+type ramp struct {
+	on     bool         // some member has a slow start configured
+	due    atomic.Int64 // NowNs of the next survey
+	keep   atomic.Uint64
+	active atomic.Bool // some member is starting
+}
+
+// maxLost is the part of the weight that slow starts may take away.
+const maxLost = 0.5
+
+// rampLevel is how far a slow start has come, from 0 to 1.
+func rampLevel(elapsedNs, slowStartNs int64) float64 {
+	if slowStartNs <= 0 || elapsedNs >= slowStartNs {
+		return 1
+	}
+	return max(0, float64(elapsedNs)/float64(slowStartNs))
+}
+
+// rampKeep is the part of its loss that every starting member keeps, given the sum of all weights in use and the sum
+// of what would be lost without the rule for the sum.
+func rampKeep(full, lost float64) float64 {
+	if lost <= full*maxLost {
+		return 1
+	}
+	return full * maxLost / lost
+}
+
+// rampShare is the part of its weight that a member at level has.
+func rampShare(level, keep float64) float64 { return 1 - (1-level)*keep }
+
+// rampLoad is the load of a starting member for least_conn and least_time: as if the request to come were as many as
+// it takes to fill a peer of its full weight alike.
+func rampLoad(load, share float64, weight int64) float64 {
+	one := 1 / float64(weight)
+	return (load+one)/max(share, 1e-6) - one
+}
+
+// level is how far the slow start of p has come at now.
+func (p *peer) level(now int64) float64 {
+	at := p.live.details().started.Load()
+	if p.slowStart <= 0 || at == 0 {
+		return 1
+	}
+	return rampLevel(now-at, p.slowStart)
+}
+
+// share is the part of its weight that p has at now.
+func (r *ramp) share(p *peer, now int64) float64 {
+	if !r.active.Load() {
+		return 1
+	}
+	return rampShare(p.level(now), math.Float64frombits(r.keep.Load()))
+}
+
+// accept reports whether p takes the slot that tick t gives it: as often as its share says, spread by chance over the
+// ticks.
+func (r *ramp) accept(p *peer, t uint32, now int64) bool {
+	if !r.active.Load() {
+		return true
+	}
+	f := r.share(p, now)
+	return f >= 1 || float64(mix32(t)) < f*(1<<32)
+}
+
+// surveyEvery is the time between two looks at all members: a tenth of a second, with slow starts under way a
+// millisecond, and no less than 4 microseconds for each member, of which a look takes some ten nanoseconds.
+func (g *group) surveyEvery() int64 {
+	every := int64(1e8)
+	if g.ramp.active.Load() {
+		every = 1e6
+	}
+	return max(every, int64(len(g.members))*4000)
+}
+
+// survey sums up the slow starts. Whoever moves the time does it.
+func (g *group) survey(now int64) {
+	r := &g.ramp
+	due := r.due.Load()
+	if !r.due.CompareAndSwap(due, now+g.surveyEvery()) {
+		return
+	}
+	var full, lost float64
+	for _, i := range g.members {
+		if p := &g.peers[i]; !g.aside.has(int(i)) {
+			full += float64(p.weight)
+			lost += float64(p.weight) * (1 - p.level(now))
+		}
+	}
+	r.keep.Store(math.Float64bits(rampKeep(full, lost)))
+	was := r.active.Swap(lost > 0)
+	if g.board != nil && g.board.tree != nil && (was || lost > 0) {
+		g.board.clock.Store(now)
+		for k := range g.members {
+			g.moved(uint32(k))
+		}
+	}
+	if !was && lost > 0 {
+		r.due.Store(now + g.surveyEvery())
+	}
+}
+
+// mix32 spreads the bits of x evenly (the finaliser of MurmurHash3).
+func mix32(x uint32) uint32 {
+	x ^= x >> 16
+	x *= 0x85ebca6b
+	x ^= x >> 13
+	x *= 0xc2b2ae35
+	return x ^ x>>16
+}
