@@ -10,8 +10,9 @@
 //   - A Scenario is a text file (scenarios/*.txt, or one of the user's own): what is sent, what stands behind the proxies,
 //     what happens to them meanwhile, who takes part, how long. Options choose scenarios, Run measures them, the report is
 //     a result.Report, Main is the command line around them.
-//   - A Run ends within a bound that follows from its plan, anything that is waited for is given up after ten seconds, and
-//     when it returns, for whatever reason, every process it started is gone and so is its temporary folder.
+//   - A Run ends within a bound that follows from its plan, anything that hangs is given up after ten seconds beyond
+//     what it may take, and when it returns, for whatever reason, every process it started is gone and so is its temporary
+//     folder.
 //   - Proxies are pinned to one core. Load generator, origins, and this process, which sends the updates and takes
 //     the readings, share another core. A scenario with several workers is the exception: see scenarios/70-scaling.txt.
 //   - Origins and generator are started once. Proxies stay up as long as scenarios follow each other for which they are

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,11 +93,14 @@ func (f *fleet) originsOf(s *Scenario) (*origins, error) {
 	return o, nil
 }
 
-// upstreams are those of a scenario: u0, u1 …, each with all of the origins.
+// upstreams are those of a scenario: u0, u1 …, each with all of the origins. Each begins with another one: requests to all of
+// them in turn would else begin with the same everywhere.
 func (o *origins) upstreams(s *Scenario) []rival.Upstream {
+	twice := append(slices.Clone(o.servers), o.servers...)
 	ups := make([]rival.Upstream, s.Upstreams)
 	for i := range ups {
-		ups[i] = rival.Upstream{Name: fmt.Sprintf("u%d", i), Servers: o.servers}
+		first := i % len(o.servers)
+		ups[i] = rival.Upstream{Name: fmt.Sprintf("u%d", i), Servers: twice[first : first+len(o.servers) : first+len(o.servers)]}
 	}
 	return ups
 }

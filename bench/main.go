@@ -35,11 +35,18 @@ Format of a scenario, and how to read the report: bench/README.md
 // outDir is where reports go unless the options say otherwise, from the working directory.
 const outDir = "bench/out"
 
+// Values of -network.
+const (
+	networkPrivate = "private"
+	networkHost    = "host"
+)
+
 // command is the whole command line.
 type command struct {
 	Options
 	json, html       string
 	list, crosscheck bool
+	network          string // see Isolate
 }
 
 // Main is the command dyupsbench: args without the program's name, the report on stdout, progress and errors on stderr.
@@ -165,8 +172,12 @@ func parseArgs(args []string, stderr io.Writer) (*command, error) {
 	fs.IntVar(&c.LoadCPU, "load-cpu", 1, "core of load, origins and updates")
 	fs.BoolVar(&c.list, "list", false, "list the scenarios that would run")
 	fs.BoolVar(&c.crosscheck, "crosscheck", false, "compare the load generator with wrk and hey")
+	fs.StringVar(&c.network, "network", networkPrivate, "network of the run: `private`, a namespace of its own where the user may make one, or host")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
+	}
+	if c.network != networkPrivate && c.network != networkHost {
+		return nil, fmt.Errorf("cannot measure in network %q: there is %s, %s", c.network, networkPrivate, networkHost)
 	}
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("cannot use argument %q: there are only options, see -h", fs.Arg(0))

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"dyups/bench/load"
 	"dyups/bench/proc"
 	"dyups/bench/result"
 )
@@ -76,6 +77,7 @@ func TestArgs(t *testing.T) {
 		}
 	}
 	f("-suite some", "there is full, quick")
+	f("-network lan", "there is private, host")
 	f("-rounds 1001", "rounds 1001: allowed are 1 to 1000")
 	f("-rounds -1", "rounds -1")
 	f("-seconds 0.01", "seconds 0.01")
@@ -111,7 +113,11 @@ func TestHelp(t *testing.T) {
 func scenarioFile(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".txt")
-	if err := os.WriteFile(file, []byte("title "+name+"\nconnections 4\nwarm-up 100ms\nseconds 0.2\nrounds 1\n"+text), 0o644); err != nil {
+	text = "title " + name + "\nconnections 4\nwarm-up 100ms\nrounds 1\n" + text
+	if !strings.Contains(text, "\nseconds ") {
+		text += "\nseconds 0.2"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -129,7 +135,7 @@ func TestRun(t *testing.T) {
 		scenarioFile(t, "updates", "churn servers 50 a second on loaded\npair yes\nproxies nginx dyups"),
 		scenarioFile(t, "hosts", "upstreams 20\nservers 3\nby-host yes\nchurn replace 50 a second on others\nproxies dyups"),
 		scenarioFile(t, "idle", "idle 50\npair yes\nrestart yes\nproxies dyups"),
-		scenarioFile(t, "reload", "reload every 200ms\nproxies goproxy dyups"),
+		scenarioFile(t, "reload", "reload every 100ms\nseconds 1\nproxies goproxy dyups"),
 		scenarioFile(t, "fault", "fault o1 reset after 50ms every 100ms for 20ms\nproxies dyups"),
 		scenarioFile(t, "workers", "workers 1 2\nproxies dyups"),
 		scenarioFile(t, "echo", "path /ws\nwebsocket yes\nbody 100\nproxies dyups"),
@@ -160,7 +166,8 @@ func TestRun(t *testing.T) {
 		}
 		for _, s := range samples {
 			if s.Load.Requests == 0 || s.CPUUs <= 0 || s.RSSPeak == 0 || len(s.RSS) == 0 || !check(s) {
-				t.Errorf("%s: %s: got %+v", scenario, contender, s)
+				s.Load.Latency = load.Latency{} // long, and of no use here
+				t.Errorf("%s: %s: got %+v, updates %+v", scenario, contender, s, s.Churn)
 			}
 		}
 	}

@@ -42,6 +42,7 @@ type limits struct {
 	files                                            uint64 // hard limit
 	loopbackMTU                                      int64
 	governors                                        []string // of the cores, without repetition
+	congestion                                       string   // net.ipv4.tcp_congestion_control
 }
 
 // CheckLimits reads the kernel's limits that a run depends on, as "name = value", and says in words which are too small
@@ -71,6 +72,9 @@ func readLimits() limits {
 			l.loopbackMTU = int64(i.MTU)
 			break
 		}
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		l.congestion = strings.TrimSpace(string(b))
 	}
 	names, _ := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
 	seen := make(map[string]bool)
@@ -118,6 +122,7 @@ func (l *limits) settings() []string {
 		"net.ipv4.tcp_max_syn_backlog = " + number(l.synBacklog),
 		"net.ipv4.tcp_tw_reuse = " + number(l.timeWaitReuse),
 		"net.ipv4.tcp_timestamps = " + number(l.timestamps),
+		"net.ipv4.tcp_congestion_control = " + l.congestion,
 		fmt.Sprintf("open files (hard) = %d", l.files),
 		"loopback MTU = " + number(l.loopbackMTU),
 		"CPU governor = " + governor,
@@ -135,6 +140,10 @@ func (l *limits) warnings() []string {
 	}
 	if l.portFirst >= 0 && l.portLast >= 0 {
 		l.warnPorts(l.portLast-l.portFirst+1, warn)
+	}
+	if strings.HasPrefix(l.congestion, "bbr") {
+		warn("net.ipv4.tcp_congestion_control = %s paces every segment by a timer, over loopback too: large bodies cost more than on a network, "+
+			"above all in a virtual machine", l.congestion)
 	}
 	if l.files < filesNeeded {
 		warn("the hard limit of %d open files is too small for %d idle connections: want %d or more", l.files, idleConnections, filesNeeded)

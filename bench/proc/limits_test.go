@@ -33,6 +33,7 @@ func TestWarnings(t *testing.T) {
 	f(func(l *limits) { l.portLast = 32768 + 4_999 }, "for 10000 idle", "for 20000 new")
 	f(func(l *limits) { l.timeWaitReuse = 0 }, "28232 ports allow 470 new")
 	f(func(l *limits) { l.timestamps = 0 }, "tcp_timestamps = 0")
+	f(func(l *limits) { l.congestion = "bbr" }, "= bbr paces")
 	f(func(l *limits) { l.files = 1024 }, "1024 open files")
 	f(func(l *limits) { l.loopbackMTU = 1500 }, "MTU of 1500")
 	f(func(l *limits) { l.governors = []string{"powersave"} }, `"powersave"`)
@@ -45,7 +46,7 @@ func TestWarnings(t *testing.T) {
 func TestCheckLimits(t *testing.T) {
 	settings, _ := CheckLimits()
 	all := strings.Join(settings, "\n")
-	for _, name := range []string{"somaxconn", "ip_local_port_range", "tcp_max_syn_backlog", "tcp_tw_reuse", "open files", "MTU", "governor"} {
+	for _, name := range []string{"somaxconn", "ip_local_port_range", "tcp_max_syn_backlog", "tcp_tw_reuse", "tcp_congestion_control", "open files", "MTU", "governor"} {
 		if !strings.Contains(all, name) {
 			t.Fatalf("%s is not in %q", name, settings)
 		}

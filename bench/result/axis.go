@@ -120,7 +120,7 @@ func tickText(v float64) string {
 func timeText(us float64) string {
 	switch {
 	case us >= 0.999e6:
-		return short(us/1e6) + " s"
+		return tickText(us/1e6) + " s"
 	case us >= 0.999e3:
 		return short(us/1e3) + " ms"
 	}

@@ -1,8 +1,8 @@
 package result
 
 const (
-	barLeft    coord = 106 // names are on the left of it
-	barRight   coord = 384 // values on the right
+	barLeft    coord = 112 // names are on the left of it
+	barRight   coord = 376 // values on the right
 	barTop     coord = 30
 	barHeight  coord = 16
 	barAdvance coord = 26
@@ -59,6 +59,6 @@ func (c *chart) bar(res *Result, key, look string, y coord, x *scale) {
 	lo, hi, at := x.at(m.Min), x.at(m.Max), y+barHeight/2
 	c.Lines = append(c.Lines, segment{lo, at, hi, at, "whisker", name + ": " + around + " µs"},
 		segment{lo, at - 4, lo, at + 4, "whisker", ""}, segment{hi, at - 4, hi, at + 4, "whisker", ""})
-	c.Texts = append(c.Texts, text{barLeft - 6, at + 4, "end", "name", clip(name, labelRunes-1)},
-		text{barRight + 8, at + 4, "start", "name", middle + " µs"})
+	c.Texts = append(c.Texts, text{barLeft - 6, at + 4, "end", "name", clip(name, labelRunes)},
+		text{barRight + 8, at + 4, "start", "name", clip(middle+" µs", labelRunes-1)})
 }

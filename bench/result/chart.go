@@ -51,8 +51,8 @@ type text struct {
 
 const (
 	chartWidth  coord = 480
-	plotLeft    coord = 58
-	plotRight   coord = 366
+	plotLeft    coord = 56
+	plotRight   coord = 362
 	plotTop     coord = 28
 	plotBottom  coord = 246
 	stripHeight coord = 8  // of the moments of one contender, below the plot

@@ -101,7 +101,7 @@ func curveOf(s *Sample) []point {
 			list = append(list, point{nines(q.q, l.Count), q.us})
 		}
 	}
-	return list
+	return thin(list, mostPoints, worstOf)
 }
 
 // latencyChart is latency by percentile: the round with the median p99 strong, the others pale.

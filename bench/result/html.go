@@ -21,6 +21,7 @@ type page struct {
 	CommandIn string // one line
 	MachineIn string
 	Versions  []Program
+	Settings  []settingsView
 	Met       int // goals
 	Goals     []goalView
 	Summary   summary
@@ -30,6 +31,13 @@ type page struct {
 type goalView struct {
 	Goal
 	Cell cell
+}
+
+// settingsView is one program with one setup.
+type settingsView struct {
+	Program
+	About string // the comment that its settings begin with: what they are for
+	Text  string // cut to a length for reading
 }
 
 // runView is one scenario of the page.
@@ -68,6 +76,13 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		if g.Met {
 			p.Met++
 		}
+	}
+	for _, s := range r.Programs {
+		v := settingsView{Program: s, Text: cut(s.Settings)}
+		if first, _, _ := strings.Cut(s.Settings, "\n"); strings.HasPrefix(first, "# ") {
+			v.About = first[2:]
+		}
+		p.Settings = append(p.Settings, v)
 	}
 	l := newLooks(r)
 	for i := range r.Runs {
@@ -129,4 +144,20 @@ func (r *Run) unit() string {
 		return "µs a MB"
 	}
 	return "µs"
+}
+
+// longSettings is how many lines of settings a page shows of each program, half of them from the end. A table of 10,000
+// upstreams would make the page too large to open.
+const longSettings = 400
+
+// cut leaves out the middle of long settings, and says so.
+func cut(settings string) string {
+	lines := strings.Split(settings, "\n")
+	left := len(lines) - longSettings
+	if left <= 0 {
+		return settings
+	}
+	head, tail := lines[:longSettings/2], lines[len(lines)-longSettings/2:]
+	return strings.Join(head, "\n") + fmt.Sprintf("\n\n… %s lines are left out here; the JSON report has them …\n\n", fixed(float64(left), 0)) +
+		strings.Join(tail, "\n")
 }

@@ -103,6 +103,7 @@ func TestPage(t *testing.T) {
 		f(g.Title)
 		f(g.Target)
 	}
+	f(" · 10,000 upstreams")
 	f("2 of 3 met")
 	f("✗ missed")
 	f("Skipped dyups-old: there is no second binary")
@@ -143,4 +144,18 @@ func TestPageEmpty(t *testing.T) {
 			t.Error("there are charts of nothing")
 		}
 	}
+}
+
+// TestCut: of very long settings the page shows both ends.
+func TestCut(t *testing.T) {
+	f := func(lines int, want string) {
+		t.Helper()
+		got := cut("first\n" + strings.Repeat("server\n", lines-2) + "last")
+		if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "\nlast") || !strings.Contains(got, want) || strings.Count(got, "\n") > longSettings+4 {
+			t.Errorf("%d lines: got %q", lines, got)
+		}
+	}
+	f(longSettings, "server")
+	f(longSettings+1, "… 1 lines are left out")
+	f(100_000, "… 99,600 lines are left out")
 }

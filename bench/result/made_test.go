@@ -141,7 +141,7 @@ func lengths(n int) *Run {
 		for k := range n {
 			v := float64(k%97+1) * math.Pow(10, float64(i+k%3))
 			s.Load.Latency.Curve = append(s.Load.Latency.Curve, load.Quantile{Q: 1 - 1/float64(k+1), Us: v})
-			s.Load.Series = append(s.Load.Series, load.Point{At: float64(k) / 10, Requests: int64(k), P99: v})
+			s.Load.Series = append(s.Load.Series, load.Point{At: float64(k) / 10, Requests: int64(k + 1), P99: v})
 			s.RSS = append(s.RSS, Reading{float64(k) / 10, int64(v * 1e6)})
 			s.Churn.At = append(s.Churn.At, float64(k)/10)
 			s.Events = append(s.Events, Event{float64(k) / 10, "reload"})

@@ -147,7 +147,8 @@ func decimals(v float64, digits int) int {
 	if v == 0 || !finite(v) {
 		return 0
 	}
-	n := digits - 1 - int(math.Floor(math.Log10(math.Abs(v))))
+	rounded := math.Abs(v) * (1 + math.Pow10(-digits)/2) // 9.999 has as many before the point as 10
+	n := digits - 1 - int(math.Floor(math.Log10(rounded)))
 	return min(max(n, 0), 3)
 }
 

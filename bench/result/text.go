@@ -3,6 +3,7 @@ package result
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -137,12 +138,12 @@ func writeNotes(b *strings.Builder, notes []string) {
 func (r *Report) writeCompact(b *strings.Builder) {
 	fmt.Fprintln(b)
 	table(b, func(line func(...string)) {
-		line("scenario", "", "CPU a request, µs", "against", "requests/s", "p50", "p99", "RSS peak, MiB", "failed", "reply to an update, p99")
+		line("scenario", "", "CPU a request, µs", "ratio to", "requests/s", "p50", "p99", "RSS peak, MiB", "reply to an update, p99", "failed")
 		for i := range r.Runs {
 			r.Runs[i].writeLines(line)
 		}
 	})
-	b.WriteString("\nCPU: median (min–max) of the rounds; \"a MB\" where bodies are large. against: median of its ratio to the first line of the scenario.\n")
+	b.WriteString("\nMedians of the rounds, CPU with (min–max), and \"a MB\" where bodies are large; requests that failed in all rounds together.\n")
 	for i := range r.Runs {
 		run := &r.Runs[i]
 		if len(run.Skipped)+len(run.Notes) == 0 {
@@ -161,21 +162,20 @@ func (r *Report) writeCompact(b *strings.Builder) {
 // writeLines prints the lines of one run.
 func (r *Run) writeLines(line func(...string)) {
 	for i, res := range r.Results {
-		name, against := r.Scenario, ""
+		name := r.Scenario
 		if i > 0 {
 			name = ""
-			against = r.against(res.Contender)
 		}
 		key := r.cpuKey()
 		cpu := cellOf(res.Metrics[key], cpuTime, 1).String()
 		if key == "cpu_us_mb" {
 			cpu += " a MB"
 		}
-		cells := []string{name, res.Contender, cpu, against}
-		for _, key := range []string{"per_second", "p50_us", "p99_us", "rss_peak_bytes", "errors", "ack_p99_us"} {
+		cells := []string{name, res.Contender, cpu, r.against(res.Contender)}
+		for _, key := range []string{"per_second", "p50_us", "p99_us", "rss_peak_bytes", "ack_p99_us"} {
 			cells = append(cells, res.single(key))
 		}
-		line(cells...)
+		line(append(cells, fixed(float64(total(r.of(res.Contender), failures)), 0))...)
 	}
 }
 
@@ -187,11 +187,16 @@ func (r *Run) cpuKey() string {
 	return "cpu_us"
 }
 
-// against is the ratio of a contender's first figure to that of the run's first contender, "" where they do not compare.
+// against is the ratio of a contender's first figure to that of the same proxy when nothing happens to it or, without such
+// a contender, to that of the first one of the run. "" where there is nothing to compare with.
 func (r *Run) against(name string) string {
+	under := r.Contenders[0]
+	if base(name) != name && slices.Contains(r.Contenders, base(name)) {
+		under = base(name)
+	}
 	for _, t := range r.Ratios {
-		if s, ok := t.Metrics[r.cpuKey()]; ok && t.Over == name && t.Under == r.Contenders[0] && t.alike() {
-			return fixed(s.Median, 2)
+		if s, ok := t.Metrics[r.cpuKey()]; ok && t.Over == name && t.Under == under && t.alike() {
+			return fixed(s.Median, 2) + " " + under
 		}
 	}
 	return ""

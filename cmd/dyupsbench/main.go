@@ -7,4 +7,9 @@ import (
 	"dyups/bench"
 )
 
-func main() { os.Exit(bench.Main(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if status, done := bench.Isolate(os.Args[1:], os.Stderr); done {
+		os.Exit(status)
+	}
+	os.Exit(bench.Main(os.Args[1:], os.Stdout, os.Stderr))
+}
