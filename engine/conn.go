@@ -61,7 +61,8 @@ type conn struct {
 	server *upstream.Server
 	pool   *idlePool
 	idle   bool
-	used   int // requests sent on it
+	used   int  // requests sent on it
+	large  bool // the last answer on it had a body for a pipe
 }
 
 // read reads into p. n > 0: bytes; eof: the peer ended; neither: nothing to be had now, or err.

@@ -107,6 +107,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 		return ex.answered(off, off, off < end)
 	}
 	ex.phase, ex.readSize, ex.noSplice = phRelay, bulkRoom, ex.chunked
+	ex.b.large = ex.kind == codec.BodyLength && ex.remain >= headRead+spliceMin
 	return ex.passOn(off, end, false)
 }
 

@@ -237,6 +237,9 @@ func (ex *exchange) await() bool {
 		}
 		kept := b.unread()
 		region := l.rbuf[headRoom : headRoom+readRoom]
+		if b.large {
+			region = region[:max(headRead, 2*len(kept))]
+		}
 		n := copy(region, kept)
 		m, eof, err := b.read(region[n:])
 		if m == 0 {
