@@ -158,6 +158,6 @@ func cut(settings string) string {
 		return settings
 	}
 	head, tail := lines[:longSettings/2], lines[len(lines)-longSettings/2:]
-	return strings.Join(head, "\n") + fmt.Sprintf("\n\n… %s lines are left out here; the JSON report has them …\n\n", fixed(float64(left), 0)) +
-		strings.Join(tail, "\n")
+	gap := fmt.Sprintf("\n\n… %s lines are left out here; the JSON report has them …\n\n", fixed(float64(left), 0))
+	return strings.Join(head, "\n") + gap + strings.Join(tail, "\n")
 }

@@ -151,7 +151,8 @@ func TestCut(t *testing.T) {
 	f := func(lines int, want string) {
 		t.Helper()
 		got := cut("first\n" + strings.Repeat("server\n", lines-2) + "last")
-		if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "\nlast") || !strings.Contains(got, want) || strings.Count(got, "\n") > longSettings+4 {
+		if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "\nlast") || !strings.Contains(got, want) ||
+			strings.Count(got, "\n") > longSettings+4 {
 			t.Errorf("%d lines: got %q", lines, got)
 		}
 	}

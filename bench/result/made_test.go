@@ -36,14 +36,16 @@ func made() *Report {
 		[]madeOf{{"haproxy", 19, 30}, {"haproxy+churn", 23, 31}, {"dyups", 12, 64}, {"dyups+churn", 12.9, 71}}, 6)
 	for i := range churned.Samples {
 		if s := &churned.Samples[i]; base(s.Contender) != s.Contender {
-			s.Churn = &churn.Sample{Script: churn.Reweigh, Clients: 1, Sent: 2400, PerSecond: 1000, P50us: 140, P90us: 300, P99us: 820, MaxUs: 1900}
+			s.Churn = &churn.Sample{Script: churn.Reweigh, Clients: 1, Sent: 2400, PerSecond: 1000,
+				P50us: 140, P90us: 300, P99us: 820, MaxUs: 1900}
 			for k := range 1000 {
 				s.Churn.At = append(s.Churn.At, float64(k)*0.002)
 			}
 		}
 	}
 	reload := madeRun("reload", "A reload each second", 2,
-		[]madeOf{{"nginx", 17, 6}, {"nginx+reload", 29, 11}, {"haproxy", 18, 9}, {"haproxy+reload", 35, 14}, {"dyups", 12, 18}, {"dyups+reload", 13, 19}}, 6)
+		[]madeOf{{"nginx", 17, 6}, {"nginx+reload", 29, 11}, {"haproxy", 18, 9}, {"haproxy+reload", 35, 14},
+			{"dyups", 12, 18}, {"dyups+reload", 13, 19}}, 6)
 	for i := range reload.Samples {
 		if s := &reload.Samples[i]; base(s.Contender) != s.Contender {
 			s.Events = []Event{{0.5, "reload, done after 31 ms"}, {1.5, "reload, done after 28 ms"}}
@@ -96,7 +98,8 @@ func madeLoad(perSecond float64, noise func(v, share float64) float64, body int6
 	mean := 64 / perSecond * 1e6
 	at := func(q float64) float64 { return noise(mean*(0.8+0.25*-math.Log10(max(1-q, 1/float64(n)))), 0.02) }
 	l := load.Result{Requests: n, Bytes: n * body, Elapsed: 2 * time.Second, PerSecond: perSecond,
-		Latency: load.Latency{Count: n, Mean: mean, P50: at(0.5), P90: at(0.9), P99: at(0.99), P999: at(0.999), P9999: at(0.9999), Max: 1.2 * at(1)},
+		Latency: load.Latency{Count: n, Mean: mean, P50: at(0.5), P90: at(0.9), P99: at(0.99),
+			P999: at(0.999), P9999: at(0.9999), Max: 1.2 * at(1)},
 		Origins: map[string]int64{"o0": n / 2, "o1": n - n/2}}
 	for k := 0.0; k < 5; k += 0.1 {
 		if q := 1 - math.Pow(10, -k); q <= 1-1/float64(n) {
@@ -106,7 +109,8 @@ func madeLoad(perSecond float64, noise func(v, share float64) float64, body int6
 	}
 	l.Latency.Curve = append(l.Latency.Curve, load.Quantile{Q: 1, Us: l.Latency.Max})
 	for k := range 20 {
-		l.Series = append(l.Series, load.Point{At: float64(k) * 0.1, Requests: int64(noise(perSecond/10, 0.03)), P50: mean, P99: noise(l.Latency.P99, 0.2)})
+		n, p99 := int64(noise(perSecond/10, 0.03)), noise(l.Latency.P99, 0.2)
+		l.Series = append(l.Series, load.Point{At: float64(k) * 0.1, Requests: n, P50: mean, P99: p99})
 	}
 	return l
 }
@@ -116,7 +120,8 @@ const hostile = `<script>alert("x")</script>'"&` + "`${1}"
 
 // nasty is a report that is all names of that kind, and without a sound figure.
 func nasty() *Report {
-	r := &Report{Commit: hostile, Command: []string{hostile}, Machine: Machine{CPU: hostile, Kernel: hostile, Go: hostile, Limits: []string{hostile}},
+	r := &Report{Commit: hostile, Command: []string{hostile},
+		Machine:  Machine{CPU: hostile, Kernel: hostile, Go: hostile, Limits: []string{hostile}},
 		Programs: []Program{{hostile, hostile, hostile}}, Skipped: []Skip{{hostile, hostile}}, Notes: []string{hostile},
 		Goals: []Goal{{Title: hostile, Target: hostile, Source: hostile, Measured: Spread{math.NaN(), math.Inf(-1), math.Inf(1)}}}}
 	run := Run{Scenario: hostile, Title: hostile, Text: hostile, Rounds: 1, Contenders: []string{hostile, "nobody"}}

@@ -182,7 +182,14 @@ func texts(s Spread, k kind, scale float64) (median, around string) {
 			d = decimals(s.Max*scale, k.digits())
 		}
 	}
-	return fixed(s.Median*scale, d), fixed(s.Min*scale, d) + "–" + fixed(s.Max*scale, d)
+	if !finite(s.Min) || !finite(s.Max) {
+		return fixed(s.Median*scale, d), ""
+	}
+	low := d
+	if k != whole && k != percent && s.Min*farApart < s.Median { // or nothing would be left of it
+		low = max(d, decimals(s.Min*scale, 2))
+	}
+	return fixed(s.Median*scale, d), fixed(s.Min*scale, low) + "–" + fixed(s.Max*scale, d)
 }
 
 // row is one line of the table of a run.
@@ -200,7 +207,7 @@ type cell struct {
 // cellOf leaves out a range that has nothing in it.
 func cellOf(s Spread, k kind, scale float64) cell {
 	median, around := texts(s, k, scale)
-	if s.Min == s.Max {
+	if lo, hi, _ := strings.Cut(around, "–"); lo == hi {
 		around = ""
 	}
 	return cell{median, around}

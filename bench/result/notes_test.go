@@ -43,7 +43,8 @@ func TestNotes(t *testing.T) {
 		s.Load.Example = "status 502"
 	}, "x: 3 of 303 requests failed (read 1, status 2); the first: status 502")
 	f(func(s *Sample) { s.Churn = &churn.Sample{Sent: 10} })
-	f(func(s *Sample) { s.Churn = &churn.Sample{Sent: 10, Failed: 2, Example: "status 500"} }, "x: 2 of 10 updates failed; the first: status 500")
+	f(func(s *Sample) { s.Churn = &churn.Sample{Sent: 10, Failed: 2, Example: "status 500"} },
+		"x: 2 of 10 updates failed; the first: status 500")
 	f(func(s *Sample) { s.Churn = &churn.Sample{Unsupported: "it has no interface"} }, "x: no updates of this kind: it has no interface")
 	f(func(s *Sample) { s.Churn = &churn.Sample{Removals: 10} })
 	f(func(s *Sample) { s.Churn = &churn.Sample{Removals: 10, Late: 1, LateMax: 3 * time.Millisecond} },
@@ -64,7 +65,8 @@ func TestNotes(t *testing.T) {
 
 	f(func(s *Sample) { s.LoadCore.Foreign, s.ProxyCore.Steal = 0.04, 0.05 })
 	f(func(s *Sample) { s.LoadCore.Foreign, s.ProxyCore.Steal = 0.2, 0.06 },
-		"disturbed: in 1 of 4 rounds other processes or the hypervisor took more than 5 % of a core (worst: other processes 20 %, hypervisor 6 %)")
+		"disturbed: in 1 of 4 rounds other processes or the hypervisor took more than 5 % of a core "+
+			"(worst: other processes 20 %, hypervisor 6 %)")
 }
 
 // TestNotesStay: what the runner noted stays, and comes first.

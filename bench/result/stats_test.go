@@ -142,6 +142,18 @@ func TestNumber(t *testing.T) {
 	f(-0.0001, 3, "0.000")
 	f(math.NaN(), 3, "–")
 	f(math.Inf(1), 3, "–")
+	c := func(s Spread, want string) {
+		t.Helper()
+		if got := cellOf(s, plain, 1).String(); got != want {
+			t.Errorf("%+v: got %q, want %q", s, got, want)
+		}
+	}
+	c(Spread{0.8, 0.75, 0.912}, "0.800 (0.750–0.912)")
+	c(Spread{297, 2.01, 592}, "297 (2.0–592)") // of the least, something is left
+	c(Spread{297, 0, 592}, "297 (0–592)")
+	c(Spread{1, 1, 1}, "1.00")
+	c(Spread{8.18, 8.179, 8.181}, "8.18")
+	c(Spread{math.NaN(), math.Inf(-1), math.Inf(1)}, "–")
 	d := func(us float64, want string) {
 		t.Helper()
 		if got := duration(us); got != want {

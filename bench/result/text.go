@@ -143,7 +143,8 @@ func (r *Report) writeCompact(b *strings.Builder) {
 			r.Runs[i].writeLines(line)
 		}
 	})
-	b.WriteString("\nMedians of the rounds, CPU with (min–max), and \"a MB\" where bodies are large; requests that failed in all rounds together.\n")
+	b.WriteString("\nMedians of the rounds, CPU with (min–max), and \"a MB\" where bodies are large; " +
+		"requests that failed in all rounds together.\n")
 	for i := range r.Runs {
 		run := &r.Runs[i]
 		if len(run.Skipped)+len(run.Notes) == 0 {
