@@ -4,7 +4,7 @@
 // # Contract
 //
 //   - A closed loop (Spec.Rate 0) has Pipeline requests under way on each connection, and sends the next one when an answer is
-//     complete. An open loop sends at intended times, at constant intervals, on whatever connection is free; a request for
+//     complete. An open loop sends at intended times, at constant intervals in ticks of 200 µs, on whatever connection is free; a request for
 //     which there is none waits, and its latency counts from the time at which it was due. So a proxy that stands still
 //     is seen by every request that would have been sent meanwhile.
 //   - What counts: in a closed loop answers completed after the warm-up and before the end; in an open loop requests that were
