@@ -47,13 +47,10 @@ func (a *Admin) Update(name string, body []byte) error {
 	return a.change(upstream.Change{Name: name, Spec: spec, Source: source}, len(name)+len(body))
 }
 
-// updateHere is Update on the writer's own goroutine; errBlocks, and nothing done, if names have to be looked up.
+// updateHere is Update for a caller that holds turn; upstream.ErrLengthy, and nothing done, if names have to be looked up
+// or there is more to compute than others should wait for.
 func (a *Admin) updateHere(name string, body []byte) error {
-	a.blocked = false
-	spec, err := a.check(name, body, &a.noLookups)
-	if a.blocked {
-		return errBlocks
-	}
+	spec, err := a.check(name, body, &a.brief)
 	if err != nil {
 		return err
 	}
@@ -69,15 +66,16 @@ func (a *Admin) Delete(name string) error {
 // check parses body and looks up its host names.
 func (a *Admin) check(name string, body []byte, opt *upstream.Options) (*upstream.Spec, error) {
 	spec, err := a.parse(name, body, opt)
-	if err != nil {
+	if err != nil && err != upstream.ErrLengthy {
 		if text := fromListing(body); text != nil {
 			spec, err = a.parse(name, text, opt)
 		}
 	}
-	if err != nil {
-		return nil, bodyError(err)
+	switch err {
+	case nil, upstream.ErrLengthy:
+		return spec, err
 	}
-	return spec, nil
+	return nil, bodyError(err)
 }
 
 func (a *Admin) parse(name string, body []byte, opt *upstream.Options) (*upstream.Spec, error) {

@@ -29,15 +29,15 @@ type HandlerOptions struct {
 	// HasBody tells a request without a body from one with an empty body. Nil: a request has a body if it carries
 	// Content-Length (0 too) or Transfer-Encoding: chunked.
 	HasBody func(*fasthttp.RequestCtx) bool
-	// OnWriter tells that the handler runs by way of Run, and must not block. Nil: it never does.
+	// OnWriter tells that the handler runs by way of Run, on the writer or on a loop, and must not block. Nil: it never does.
 	OnWriter func(*fasthttp.RequestCtx) bool
 	// Elsewhere asks for the same request to be handled once more where it may block, instead of what was answered.
 	Elsewhere func(*fasthttp.RequestCtx)
 }
 
 // Handler makes the handler of one place where the interface is mounted. It blocks while host names are looked up and
-// until a command is published, so it must not run on an event loop. The request body has to be there as a whole. It is
-// safe for concurrent use.
+// until a command is published, so on an event loop it must only run by way of Run, with OnWriter and Elsewhere, and there
+// only for what is not GET. The request body has to be there as a whole. It is safe for concurrent use.
 func (a *Admin) Handler(opt HandlerOptions) fasthttp.RequestHandler {
 	opt.Prefix = strings.TrimRight(opt.Prefix, "/")
 	if opt.Path == nil {
@@ -113,7 +113,7 @@ func (m *mount) post(ctx *fasthttp.RequestCtx, p route) {
 			return
 		}
 		err := m.admin.updateHere(name, ctx.Request.Body())
-		if err == errBlocks {
+		if err == upstream.ErrLengthy {
 			m.opt.Elsewhere(ctx)
 			return
 		}

@@ -2,11 +2,9 @@ package admin
 
 import (
 	"errors"
-	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"dyups/upstream"
 )
@@ -51,17 +49,18 @@ type Admin struct {
 	log   func(level int, msg string)
 	limit atomic.Int64
 
+	turn sync.Mutex // held by who publishes: the writer, or a caller of Run who found nobody at it
+
 	mu     sync.Mutex
-	queue  []*command // in order of arrival; the writer takes all of it at once
-	bytes  int64      // of commands queued or being applied, that is: not yet published
-	closed bool
+	queue  []*command  // in order of arrival; the writer takes all of it at once
+	bytes  int64       // of commands queued or being applied, that is: not yet published
+	closed atomic.Bool // written under mu
 
-	asleep atomic.Bool // the writer waits, or is about to
-	bell   bell
-	done   chan struct{} // closed when the writer has ended
+	wake chan struct{} // one token: "the queue is not empty" or "closed"
+	done chan struct{} // closed when the writer has ended
 
-	noLookups upstream.Options // the options for commands read on the writer itself
-	blocked   bool             // a look-up was wanted there; of the writer
+	brief upstream.Options   // the options for commands that are read in their turn, where nothing may take long
+	one   [1]upstream.Change // the change that is applied in its turn; of who holds turn
 }
 
 // command is one entry of the queue. It belongs to the caller until queued, to the writer until answered.
@@ -86,17 +85,14 @@ func New(cfg Config) *Admin {
 		store: cfg.Store,
 		opt:   cfg.Options,
 		log:   cfg.Log,
-		bell:  newBell(),
+		wake:  make(chan struct{}, 1),
 		done:  make(chan struct{}),
 	}
 	if a.log == nil {
 		a.log = func(int, string) {}
 	}
-	a.noLookups = a.opt
-	a.noLookups.Resolve = func(string) ([]netip.Addr, error) {
-		a.blocked = true
-		return nil, errBlocks
-	}
+	a.brief = a.opt
+	a.brief.Brief = true
 	a.SetQueueBytes(cfg.QueueBytes)
 	go a.write()
 	return a
@@ -114,16 +110,31 @@ func (a *Admin) SetQueueBytes(n int64) {
 // called more than once. Listings keep working.
 func (a *Admin) Close() {
 	a.mu.Lock()
-	a.closed = true
+	a.closed.Store(true)
 	a.mu.Unlock()
-	a.wake()
+	a.signal()
 	<-a.done
+	a.turn.Lock() // who had it without the queue has published
+	defer a.turn.Unlock()
 }
 
-// Run has the writer run job, in its turn among the commands; size is what it takes of the queue's bound. It returns false,
-// and job does not run, when there is no room or the Admin is closed. job must not block: what it does not know it has to
-// leave to somebody else.
+// maxNow bounds the bodies that Run handles at once, on its caller's goroutine, so that a loop is held up for as long as a few
+// requests take at most.
+const maxNow = 4 << 10
+
+// Run runs job as one of the commands: before it returns where that is soon done and no other command is under way, else on
+// the writer, in its turn. size is what it takes of the queue's bound. It returns false, and job does not run, when there is
+// no room or the Admin is closed. job must not block: what it does not know it has to leave to somebody else. Run itself does
+// not block.
 func (a *Admin) Run(size int, job func()) bool {
+	if size <= maxNow && a.turn.TryLock() {
+		defer a.turn.Unlock()
+		if a.closed.Load() {
+			return false
+		}
+		job()
+		return true
+	}
 	c := commands.Get().(*command)
 	c.job, c.bytes = job, int64(size)
 	if a.enqueue(c) == nil {
@@ -132,9 +143,6 @@ func (a *Admin) Run(size int, job func()) bool {
 	c.release()
 	return false
 }
-
-// errBlocks is a command that the writer cannot read by itself, because it has to look up names.
-var errBlocks = errors.New("names have to be looked up")
 
 // release gives a command back to the pool.
 func (c *command) release() {
@@ -169,18 +177,21 @@ func (a *Admin) do(c *command) error {
 	return err
 }
 
-// applyHere publishes one change on the writer's own goroutine.
+// applyHere publishes one change; the caller holds turn.
 func (a *Admin) applyHere(ch upstream.Change, bytes int) error {
 	if int64(bytes) > a.limit.Load() {
 		return ErrQueueFull // as if it had to be queued: it never could be
 	}
-	return a.store.Apply([]upstream.Change{ch})[0]
+	a.one[0] = ch
+	err := a.store.Apply(a.one[:])[0]
+	a.one[0] = upstream.Change{}
+	return err
 }
 
 func (a *Admin) enqueue(c *command) error {
 	a.mu.Lock()
 	switch {
-	case a.closed:
+	case a.closed.Load():
 		a.mu.Unlock()
 		return ErrClosed
 	case !c.replace && a.bytes+c.bytes > a.limit.Load():
@@ -191,16 +202,16 @@ func (a *Admin) enqueue(c *command) error {
 	a.queue = append(a.queue, c)
 	first := len(a.queue) == 1
 	a.mu.Unlock()
-	if first {
-		a.wake()
+	if first { // behind the first one a token is under way already
+		a.signal()
 	}
 	return nil
 }
 
-// wake rings for a writer that waits; one that does not looks into the queue before it does.
-func (a *Admin) wake() {
-	if a.asleep.Swap(false) {
-		a.bell.ring()
+func (a *Admin) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -212,38 +223,38 @@ func (a *Admin) write() {
 	runtime.LockOSThread()
 	yieldToLoops()
 	defer close(a.done)
-	defer a.bell.close()
 	w := writer{store: a.store}
 	var batch []*command
-	for {
+	for a.await() {
+		a.turn.Lock()
 		batch = a.take(batch)
-		if len(batch) == 0 {
-			return
-		}
 		w.apply(batch)
+		a.turn.Unlock()
 		a.answer(batch)
 	}
 }
 
-// take waits for commands and returns all of them, in order; none when closed and drained. spare becomes the queue's
-// next backing array.
+// await waits for commands; false: closed and drained.
+func (a *Admin) await() bool {
+	for {
+		a.mu.Lock()
+		queued, closed := len(a.queue) > 0, a.closed.Load()
+		a.mu.Unlock()
+		if queued || closed {
+			return queued
+		}
+		<-a.wake
+	}
+}
+
+// take gives all commands, in order. spare becomes the queue's next backing array.
 func (a *Admin) take(spare []*command) []*command {
 	clear(spare)
-	began := time.Now()
-	for {
-		a.asleep.Store(true) // before the look: what is queued after it rings
-		a.mu.Lock()
-		batch, closed := a.queue, a.closed
-		if len(batch) > 0 {
-			a.queue = spare[:0]
-		}
-		a.mu.Unlock()
-		if len(batch) > 0 || closed {
-			a.asleep.Store(false)
-			return batch
-		}
-		a.bell.wait(time.Since(began))
-	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	batch := a.queue
+	a.queue = spare[:0]
+	return batch
 }
 
 // answer gives the room in the queue back, which the commands hold until they are published, then tells each caller.

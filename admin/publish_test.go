@@ -320,13 +320,13 @@ func (p *poster) post(b *testing.B, i int) {
 	}
 }
 
-// TestRun: what runs by way of Run is a command among the others, in its turn, and publishes by itself what needs no
-// look-up; what does is asked for elsewhere and changes nothing.
+// TestRun: what runs by way of Run is a command among the others, in its turn, and publishes by itself what is soon done;
+// what is not, look-ups above all, is asked for elsewhere and changes nothing.
 func TestRun(t *testing.T) {
 	s := upstream.NewStore()
 	opt := testOptions()
 	opt.Resolve = func(string) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("127.0.0.9")}, nil }
-	a := New(Config{Store: s, Options: opt, QueueBytes: 1000})
+	a := New(Config{Store: s, Options: opt, QueueBytes: 20000})
 	t.Cleanup(a.Close)
 	elsewhere := 0
 	onWriter := true
@@ -356,6 +356,10 @@ func TestRun(t *testing.T) {
 	}
 	f("POST", "/upstream/x", "server 127.0.0.1:1;", 200, "success", "server 127.0.0.1:1\n", 0)
 	f("POST", "/upstream/x", "server name.test:1;", 200, "", "server 127.0.0.1:1\n", 1)
+	f("POST", "/upstream/x", "server 127.0.0.1:1; server 127.0.0.1:2 weight=60000;", 200, "", "server 127.0.0.1:1\n", 1)
+	f("POST", "/upstream/x", "server 127.0.0.1:1; server name.test:1 bad;", 400, `add server failed: 1:40: `, "server 127.0.0.1:1\n", 0)
+	f("POST", "/upstream/x", "#"+strings.Repeat(" ", maxNow)+"\nserver 127.0.0.1:2;", 200, "success", "server 127.0.0.1:2\n", 0)
+	f("POST", "/upstream/x", "server 127.0.0.1:1\n", 200, "success", "server 127.0.0.1:1\n", 0)
 	f("POST", "/upstream/x", "server 127.0.0.1:2; bad;", 400, `add server failed: 1:21: `, "server 127.0.0.1:1\n", 0)
 	f("DELETE", "/upstream/y", "-", 404, "not found uptream", "server 127.0.0.1:1\n", 0)
 	f("DELETE", "/upstream/x", "-", 200, "success", "", 0)
@@ -364,11 +368,30 @@ func TestRun(t *testing.T) {
 		t.Errorf("elsewhere: got %d %q, the table has %q", ctx.Response.StatusCode(), ctx.Response.Body(), servers(s, "x"))
 	}
 
-	// Jobs hold room until they have run, in the order in which they came.
-	hold, order := make(chan struct{}), make(chan int, 3)
-	if !a.Run(600, func() { <-hold; order <- 1 }) || !a.Run(400, func() { order <- 2 }) {
+	// What is small runs before Run returns, unless another command is under way.
+	atOnce, behind := false, make(chan struct{})
+	a.Run(1, func() {
+		atOnce = true
+		if !a.Run(1, func() { close(behind) }) {
+			t.Error("no room in an empty queue")
+		}
+		select {
+		case <-behind:
+			t.Error("two jobs ran at the same time")
+		default:
+		}
+	})
+	if !atOnce {
+		t.Error("a small job was queued although nothing else was under way")
+	}
+	<-behind
+
+	// What waits holds room until it has run, in the order in which it came.
+	entered, hold, order := make(chan struct{}), make(chan struct{}), make(chan int, 3)
+	if !a.Run(12000, func() { close(entered); <-hold; order <- 1 }) || !a.Run(8000, func() { order <- 2 }) {
 		t.Fatal("no room in an empty queue")
 	}
+	<-entered
 	if a.Run(1, func() {}) {
 		t.Error("a job was taken beyond the bound")
 	}

@@ -38,7 +38,8 @@ type Config struct {
 	// Interface makes the handler of a location with dyups_interface; called once for each such location at Prepare.
 	Interface func(l *site.Location) fasthttp.RequestHandler
 	// Admin runs a request that changes something, of a location with dyups_interface, where all changes are made one after
-	// the other and nothing may block; size is that of its body. False: it has no room, a worker does it. Nil: always a worker.
+	// the other and nothing may block: before it returns, on the calling loop, or later elsewhere. size is that of its body.
+	// False: it has no room, a worker does it. Nil: always a worker.
 	Admin func(size int, job func()) bool
 	// Resolve looks up a host name at run time; called on a worker, never on a loop.
 	Resolve func(ctx context.Context, r *site.Resolver, host string) ([]netip.Addr, error)

@@ -118,9 +118,13 @@ func (ex *exchange) local(a site.Action) bool {
 	j.running = true
 	ex.job = j
 	ex.phase = phWait
+	if a.Kind == site.DoReturn || loc.Content == site.Echo { // nothing to wait for
+		j.runHere()
+		return false
+	}
 	j.changes = wantsBody && (ex.r.Method == codec.POST || ex.r.Method == codec.DELETE)
 	if admin := ex.l.eng.cfg.Admin; !j.changes || admin == nil || !admin(len(ex.body.mem), j.runOnAdmin) {
-		ex.l.submit(j.runOnWorker)
+		ex.l.submit(j.runHere)
 	}
 	return false
 }
@@ -141,10 +145,11 @@ func (j *localJob) runOnAdmin() {
 	j.ctx.Response.Header.DisableNormalizing()
 	j.ctx.Response.Header.SetNoDefaultContentType(true)
 	l := j.ex.l
-	l.post(func() { l.submit(j.runOnWorker) })
+	l.post(func() { l.submit(j.runHere) })
 }
 
-func (j *localJob) runOnWorker() {
+// runHere runs the handler where it is called: on a worker, or on the loop if it cannot block.
+func (j *localJob) runHere() {
 	j.run()
 	j.finish()
 }

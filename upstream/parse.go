@@ -16,6 +16,7 @@ import (
 type parsing struct {
 	spec *Spec
 	opt  *Options
+	long bool // Options.Brief, and a name was to be looked up
 }
 
 // Rules is the table of the directives of an upstream block.
@@ -40,7 +41,11 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 		opt = &Options{}
 	}
 	p := &parsing{spec: &Spec{keepalive: defaultKeepalive}, opt: opt}
-	if err := Rules.Apply(conf.Upstream, p, ds); err != nil {
+	err := Rules.Apply(conf.Upstream, p, ds)
+	switch {
+	case p.long:
+		return nil, ErrLengthy
+	case err != nil:
 		return nil, err
 	}
 	s := p.spec
@@ -50,6 +55,9 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 			found = "backup servers only"
 		}
 		return nil, conf.Errorf(blockEnd(name, ds, opt), "no servers in upstream %q: found %s, at least one server that is not a backup is needed", name, found)
+	}
+	if opt.Brief && !s.brief() {
+		return nil, ErrLengthy
 	}
 	s.finish()
 	return s, nil
@@ -109,6 +117,10 @@ func (p *parsing) add(s Server, a netip.Addr, port uint16) {
 }
 
 func (p *parsing) resolve(host string) ([]netip.Addr, error) {
+	if p.opt.Brief {
+		p.long = true
+		return nil, ErrLengthy
+	}
 	if p.opt.Resolve == nil {
 		return nil, fmt.Errorf("names are not looked up here, it must be an address")
 	}

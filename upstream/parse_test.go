@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -234,4 +235,44 @@ func FuzzCommands(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestBrief: a block for which somebody waits is refused where it would take long, and read alike otherwise.
+func TestBrief(t *testing.T) {
+	looked := 0
+	f := func(body string, lengthy bool) {
+		t.Helper()
+		ds, err := conf.Parse("body", []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resolve := func(string) ([]netip.Addr, error) {
+			looked++
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}
+		long, err := ParseBlock("x", ds, &Options{Resolve: resolve})
+		if err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		looked = 0
+		s, err := ParseBlock("x", ds, &Options{Resolve: resolve, Brief: true})
+		switch {
+		case looked > 0:
+			t.Errorf("%s: a name was looked up", body)
+		case lengthy:
+			if s != nil || err != ErrLengthy {
+				t.Errorf("%s: got %v, %v, want ErrLengthy", body, s, err)
+			}
+		case err != nil || !reflect.DeepEqual(s, long):
+			t.Errorf("%s: got %+v, %v, want %+v", body, s, err, long)
+		}
+	}
+	f("server 127.0.0.1:1;", false)
+	f("server 127.0.0.1:1 weight=5; server [::1]:2 weight=1000; server unix:/s backup;", false)
+	f("hash $uri; server 127.0.0.1:1; server 127.0.0.1:2 weight=3;", false)
+	f("server name.test:1;", true)
+	f("server 127.0.0.1:1; server name.test:1;", true)
+	f("server 127.0.0.1:1 weight=9223372036854775807;", true)
+	f("server 127.0.0.1:1 weight=10000; server 127.0.0.1:2;", true)
+	f("hash $uri consistent; server 127.0.0.1:1; server 127.0.0.1:2;", true)
 }

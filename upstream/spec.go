@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -19,6 +20,25 @@ type Spec struct {
 	keepalive keepalive
 	zone      []string // arguments of zone
 	plan      *lb.Plan
+}
+
+// brief reports whether the plan is soon computed.
+func (s *Spec) brief() bool {
+	const steps = 16 << 10 // of a few nanoseconds each
+	switch s.method {
+	case lb.RoundRobin, lb.IPHash, lb.LeastConn, lb.Hash, lb.Random, lb.RandomTwo:
+	default:
+		return false
+	}
+	sum := 0
+	for i := range s.servers {
+		w := s.servers[i].Weight
+		if w > steps {
+			return false
+		}
+		sum += w
+	}
+	return sum*len(s.servers) <= steps
 }
 
 // line is one server directive: n servers from first on, more than one when its name has several addresses.
@@ -56,7 +76,13 @@ type Options struct {
 	// End is where an error about something missing points when the block is empty; otherwise that is the end of the
 	// block's last directive.
 	End conf.Pos
+	// Brief has ParseBlock give up with ErrLengthy on what takes more than some ten microseconds, such as a name that has to
+	// be looked up: for callers that others wait for.
+	Brief bool
 }
+
+// ErrLengthy is the error of ParseBlock when Options.Brief says that there is no time for the block.
+var ErrLengthy = errors.New("cannot read upstream block at once")
 
 // methodNames are the directives of the methods, as Upstream.Method gives them.
 var methodNames = [...]string{

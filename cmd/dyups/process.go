@@ -79,12 +79,11 @@ func (s *server) become(c *configuration) error {
 const gcPercent = 400
 
 // tuneRuntime fits the Go runtime to the given number of event loops. Each loop locks a thread and holds a processor of
-// the scheduler while it runs, and so does the writer of commands while they keep coming; at least one more is needed for the
-// workers and the collector.
+// the scheduler while it runs, so at least one more is needed for the workers, the writer of commands and the collector.
 // GOGC and GOMAXPROCS in the environment win.
 func tuneRuntime(loops int) {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(runtime.NumCPU(), loops+2))
+		runtime.GOMAXPROCS(max(runtime.NumCPU(), loops+1))
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
