@@ -111,7 +111,7 @@ func addable(status int) bool {
 func (ex *exchange) mayKeep(loc *site.Location) bool {
 	c, h := ex.c, &ex.head
 	if !h.KeepAlive || loc.KeepaliveTimeout <= 0 || c.requests >= loc.KeepaliveRequests ||
-		ex.l.draining || c.ls.inst != ex.l.site ||
+		ex.l.draining || c.place() == nil ||
 		ex.l.nowNs-c.openedNs > int64(loc.KeepaliveTime) {
 		return false
 	}

@@ -109,7 +109,7 @@ func (c *conn) readHead() {
 				return
 			}
 			if n == 0 {
-				if !kept && c.requests > 0 && (l.draining || c.ls.inst != l.site) {
+				if !kept && c.requests > 0 && l.draining {
 					c.finish(false) // nothing has come, nothing more is waited for
 				}
 				return
@@ -200,7 +200,7 @@ func (c *conn) peer() string {
 func (c *conn) nextRequest(keepalive time.Duration) {
 	l := c.loop
 	c.ex, c.state = nil, awaitHead
-	if (l.draining || c.ls.inst != l.site) && c.in == nil && !c.canRead {
+	if (!c.adopt() || l.draining) && c.in == nil && !c.canRead {
 		c.finish(false) // told to stay before that was known
 		return
 	}
@@ -208,6 +208,29 @@ func (c *conn) nextRequest(keepalive time.Duration) {
 	if c.in != nil || c.canRead {
 		c.loop.goOn(c)
 	}
+}
+
+// adopt moves a client that stands between two requests over to the site in force. It returns false, and the client stays
+// with its own, if that does not listen on its address any more.
+func (c *conn) adopt() bool {
+	was, next := c.ls, c.place()
+	if next == nil {
+		return false
+	}
+	if next != was {
+		next.inst.refs.Add(1)
+		c.ls = next
+		was.inst.unref()
+	}
+	return true
+}
+
+// place is the client's listening address in the site in force, nil if that has it no more.
+func (c *conn) place() *listener {
+	if c.ls.inst == c.loop.site {
+		return c.ls
+	}
+	return c.loop.site.listeners[listenKey(c.ls.group)]
 }
 
 // finish closes a client after its last answer: at once, or lingering when input may still come, which the kernel would

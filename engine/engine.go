@@ -154,7 +154,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 			lc.close()
 		}
 		l.listeners = nil
-		l.closeIdle(nil)
+		l.closeIdle()
 	})
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -194,7 +194,8 @@ func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
 }
 
 // Install makes p the site in force: new connections and requests see it, sockets that are no longer named are closed,
-// idle client connections of the old site are closed. The first Install starts the loops. gone, if not nil, is called
+// client connections go over to it between two requests, so that none is lost; those on such sockets are closed
+// then. The first Install starts the loops. gone, if not nil, is called
 // once the last connection of this site has ended after another took its place; on a loop, so it must not block.
 // Requests that are still routed by the old site keep the table of this moment: publish what the new site needs before
 // Install, and take away what only the old one needs after it.
@@ -287,7 +288,7 @@ func (l *Loop) install(p *Prepared) {
 	if l.nextSweep == 0 || l.eng.started {
 		l.nextSweep = l.nowNs
 	}
-	l.closeIdle(p.inst)
+	l.adoptIdle()
 }
 
 // DropOld closes the connections that are still served by a site which was replaced (worker_shutdown_timeout).
@@ -303,12 +304,25 @@ func (e *Engine) DropOld() {
 	})
 }
 
-// closeIdle closes clients that wait for a request, but for those of site but.
-func (l *Loop) closeIdle(but *installed) {
+// waits reports whether a client stands between two requests, with nothing of the next one there.
+func (c *conn) waits() bool { return c.state == awaitHead && c.in == nil && !c.canRead }
+
+// adoptIdle takes the clients that wait for a request over to the site in force, and closes those that it has no place for.
+func (l *Loop) adoptIdle() {
 	for c := l.clients.head; c != nil; {
 		next := c.next
-		waits := c.state == awaitHead && c.in == nil && !c.canRead
-		if c.ls.inst != but && waits && (c.requests > 0 || but == nil) {
+		if c.waits() && !c.adopt() && c.requests > 0 {
+			c.close()
+		}
+		c = next
+	}
+}
+
+// closeIdle closes clients that wait for a request.
+func (l *Loop) closeIdle() {
+	for c := l.clients.head; c != nil; {
+		next := c.next
+		if c.waits() {
 			c.close()
 		}
 		c = next

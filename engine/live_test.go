@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -359,5 +360,54 @@ func TestInstall(t *testing.T) {
 	}
 	if got := r.addr(0); got != at {
 		t.Errorf("the socket moved from %s to %s", at, got)
+	}
+}
+
+// TestInstallKeeps: a reload costs no connection. One that waits for its next request gets it answered by the new site, one
+// with a request under way from the next request on; only an address that is gone takes its connections with it.
+func TestInstallKeeps(t *testing.T) {
+	hold := make(chan struct{})
+	addr := httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+		if req.URL.Path == "/slow" {
+			<-hold
+		}
+		return plain(w, "origin")
+	})
+	conf := func(port, text string) string {
+		return fmt.Sprintf(`server { listen %s; location / { return 200 %s; } location /slow { proxy_pass http://%s; } }`, port, text, addr)
+	}
+	r := newRig(t, 1, conf("127.0.0.1:0", "old"))
+	idle, busy, silent := r.dial(0), r.dial(0), r.dial(0)
+	f := func(c *client, path, want string) {
+		t.Helper()
+		if path != "" {
+			c.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
+		resp, body := c.read("GET")
+		if strings.TrimSpace(body) != want || resp.Close {
+			t.Errorf("got %q (close: %v), want %q on a connection that stays", body, resp.Close, want)
+		}
+	}
+	f(idle, "/", "old")
+	busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+	wait(t, "the slow request", func() bool { return r.in(phAwait) == 1 && r.clients() == 3 })
+	gone := make(chan struct{})
+	r.e.current.gone = func() { close(gone) }
+	r.load(conf("127.0.0.1:0", "new"))
+	close(hold)
+	f(idle, "/", "new")
+	f(busy, "", "origin")
+	f(busy, "/", "new")
+	f(silent, "/", "new")
+	select {
+	case <-gone:
+	case <-time.After(deadline):
+		t.Error("the old site is still held")
+	}
+	r.load(conf("127.0.0.2:0", "elsewhere"))
+	for _, c := range []*client{idle, busy, silent} {
+		if rest := c.all(); rest != "" {
+			t.Errorf("got %q from an address that is gone", rest)
+		}
 	}
 }
