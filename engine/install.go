@@ -307,11 +307,12 @@ func (e *Engine) DropOld() {
 // waits reports whether a client stands between two requests, with nothing of the next one there.
 func (c *conn) waits() bool { return c.state == awaitHead && c.in == nil && !c.canRead }
 
-// adoptIdle takes the clients that wait for a request over to the site in force, and closes those that it has no place for.
+// adoptIdle takes the clients that wait for a further request over to the site in force, and closes those that it has no place
+// for. One that has sent none yet stays with its own for the first, and falls to worker_shutdown_timeout, as in nginx.
 func (l *Loop) adoptIdle() {
 	for c := l.clients.head; c != nil; {
 		next := c.next
-		if c.waits() && !c.adopt() && c.requests > 0 {
+		if c.requests > 0 && c.waits() && !c.adopt() {
 			c.close()
 		}
 		c = next

@@ -398,6 +398,7 @@ func TestInstallKeeps(t *testing.T) {
 	f(idle, "/", "new")
 	f(busy, "", "origin")
 	f(busy, "/", "new")
+	f(silent, "/", "old")
 	f(silent, "/", "new")
 	select {
 	case <-gone:
