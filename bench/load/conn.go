@@ -17,7 +17,7 @@ type conn struct {
 	idle   bool
 	fresh  bool    // nothing was answered on it yet
 	want   bool    // it is watched for room to write
-	since  int64   // of the state, or of the last progress
+	since  int64   // of the state, or since when the first request under way is the first
 	retry  int64   // when to open it again
 	starts []int64 // of the requests under way, in order
 
@@ -70,7 +70,7 @@ func (r *run) connected(c *conn) {
 	switch {
 	case c.idle || r.spec.WebSocket:
 		c.state = upgrading
-		r.write(c, r.requests[0])
+		r.write(c, r.silent)
 	case r.end > 0:
 		r.begin(c)
 	}
@@ -199,7 +199,6 @@ func (r *run) read(c *conn) {
 			if errno == 0 && n > 0 {
 				a.left -= int64(n)
 				a.length += int64(n)
-				c.since = r.now()
 				continue
 			}
 			if errno == unix.EAGAIN {
@@ -230,13 +229,17 @@ func (r *run) broken(c *conn, kind string, err error) {
 	if a := &c.answer; a.phase == inRest && kind == ErrClosed && len(c.starts) > 0 {
 		r.complete(c, r.now())
 		r.shut(c)
-	} else if c.state == ready_ && len(c.starts) == 0 || c.state == ending {
+	} else if c.state == ready_ && len(c.starts) == 0 && !(c.idle && r.end == 0) || c.state == ending {
 		r.shut(c) // it was not needed
 	} else {
 		r.fail(c, kind, err)
 		return
 	}
-	if !r.over && !c.idle {
+	switch {
+	case r.over || c.idle:
+	case c.fresh: // it was closed before it was of any use: not at once again
+		c.retry = r.now() + retryAfter
+	default:
 		r.open(c)
 	}
 }
@@ -265,13 +268,13 @@ func (r *run) take(c *conn, p []byte, now int64) bool {
 			continue
 		}
 		r.complete(c, now)
-		if c.answer.last && !r.spec.WebSocket {
+		if (c.answer.last || r.spec.Fresh) && !r.spec.WebSocket {
 			r.last(c, len(p) > 0)
 			return c.state != closed
 		}
 	}
-	c.since = now
 	if len(c.starts) < before && c.state == ready_ {
+		c.since = now
 		r.begin(c)
 	}
 	return true

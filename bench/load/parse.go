@@ -87,10 +87,7 @@ func (r *run) parseHead(a *answer, h []byte) bool {
 		if colon < 1 {
 			return false
 		}
-		name, value := line[:colon], line[colon+1:]
-		for len(value) > 0 && value[0] == ' ' {
-			value = value[1:]
-		}
+		name, value := line[:colon], trim(line[colon+1:])
 		switch {
 		case colon == 14 && fold(name, "content-length"):
 			n, err := strconv.ParseInt(string(value), 10, 64)
@@ -124,6 +121,17 @@ func (r *run) parseHead(a *answer, h []byte) bool {
 		a.phase, a.last = inRest, true
 	}
 	return true
+}
+
+// trim cuts the white space around a field's value (RFC 9110, section 5.5).
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // fold compares bytes with a word in lower case, without regard to case.

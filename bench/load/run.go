@@ -1,11 +1,9 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -26,6 +24,7 @@ type run struct {
 	offset int64     // poll.Now at base
 
 	requests [][]byte // bytes to send, one for each host
+	silent   []byte   // the one request of an idle connection
 	next     int      // host of the next request
 	batch    []byte   // Pipeline times the one request, nil with several hosts
 	field    string   // Spec.OriginField in lower case
@@ -108,6 +107,8 @@ func newRun(spec Spec) (*run, error) {
 		return nil, fmt.Errorf("cannot send load by %+v: connections and duration have to be above zero, nothing below", spec)
 	case spec.Pipeline > 1 && (spec.Fresh || spec.Rate > 0 || spec.WebSocket):
 		return nil, fmt.Errorf("cannot send load: a pipeline goes with a closed loop over kept HTTP connections alone")
+	case int64(max(spec.Hosts, 1))*int64(spec.BodySize) > maxBodies:
+		return nil, fmt.Errorf("cannot send load: bodies of %d bytes for %d hosts do not fit into memory", spec.BodySize, spec.Hosts)
 	case spec.WebSocket && (spec.Fresh || spec.BodySize == 0):
 		return nil, fmt.Errorf("cannot send load: WebSocket goes over kept connections, with a body size")
 	}
@@ -129,45 +130,6 @@ func newRun(spec Spec) (*run, error) {
 		c.starts = make([]int64, 0, spec.Pipeline)
 	}
 	return r, nil
-}
-
-// makeRequests makes the bytes of every request that will be sent.
-func (r *run) makeRequests() {
-	s := &r.spec
-	hosts := []string{s.Host}
-	if s.Hosts > 0 {
-		hosts = hosts[:0]
-		for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(s.Hosts) {
-			hosts = append(hosts, fmt.Sprintf("u%d", i))
-		}
-	}
-	for _, host := range hosts {
-		var b bytes.Buffer
-		fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", s.Method, s.Path, host)
-		for _, f := range s.Fields {
-			fmt.Fprintf(&b, "%s: %s\r\n", f[0], f[1])
-		}
-		switch {
-		case s.WebSocket:
-			fmt.Fprintf(&b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", wsKey)
-		case s.Fresh:
-			b.WriteString("Connection: close\r\n")
-		}
-		if s.BodySize > 0 && !s.WebSocket {
-			fmt.Fprintf(&b, "Content-Length: %d\r\n", s.BodySize)
-		}
-		b.WriteString("\r\n")
-		if s.BodySize > 0 && !s.WebSocket {
-			b.Write(bytes.Repeat([]byte("0123456789abcde\n"), s.BodySize/16+1)[:s.BodySize])
-		}
-		r.requests = append(r.requests, b.Bytes())
-	}
-	if len(r.requests) == 1 && s.Pipeline > 1 {
-		r.batch = bytes.Repeat(r.requests[0], s.Pipeline)
-	}
-	if s.WebSocket {
-		r.sent, r.echoed = wsMessage(s.BodySize)
-	}
 }
 
 // close lets go of all sockets.
@@ -247,17 +209,18 @@ func (r *run) drive(ctx context.Context) error {
 	for {
 		now := r.now()
 		r.points(now)
+		if r.spec.Rate > 0 {
+			r.dispatch(began, now) // before the end is looked for: what was due until then is sent however late it is
+		}
 		if now >= r.end && r.ended(now) {
 			return nil
 		}
-		wait := min(scan, r.pointEnd) - now
-		if r.spec.Rate > 0 {
-			r.dispatch(began, now)
-			if now < r.end {
+		wait := scan - now
+		if now < r.end {
+			wait = min(wait, r.pointEnd-now, r.end-now)
+			if r.spec.Rate > 0 {
 				wait = min(wait, r.intended(began, r.due)-now)
 			}
-		} else if now < r.end {
-			wait = min(wait, r.end-now)
 		}
 		var err error
 		if events, err = r.poller.Wait(events, time.Duration(max(wait, 0))); err != nil {
@@ -373,11 +336,17 @@ func (r *run) finish() (Result, error) {
 	s.PerSecond = float64(s.Requests) / s.Elapsed.Seconds()
 	if r.spec.Rate > 0 {
 		for i := range r.spec.Connections {
-			if n := len(r.conns[i].starts); n > 0 {
-				r.count(ErrTimeout, int64(n), "no complete answer before the end")
+			for _, began := range r.conns[i].starts {
+				if r.counts(began, r.end) {
+					r.count(ErrTimeout, 1, "no complete answer before the end")
+				}
 			}
 		}
-		if s.Dropped = r.due - r.sentN; s.Dropped > 0 {
+		first, began := r.sentN, r.start-int64(r.spec.WarmUp)
+		for first < r.due && r.intended(began, first) < r.start {
+			first++
+		}
+		if s.Dropped = r.due - first; s.Dropped > 0 {
 			r.count(ErrLate, s.Dropped, "requests found no free connection before the end")
 		}
 	}
