@@ -226,8 +226,13 @@ func (r *run) read(c *conn) {
 
 // broken is the end of a connection.
 func (r *run) broken(c *conn, kind string, err error) {
+	now := r.now()
 	if a := &c.answer; a.phase == inRest && kind == ErrClosed && len(c.starts) > 0 {
-		r.complete(c, r.now())
+		r.complete(c, now)
+		r.shut(c)
+	} else if c.idle && c.state == ready_ && r.end > 0 {
+		// Also in the warm-up: it is missing from then on, and with it what it was to cost.
+		r.wrong(kind, "an idle connection was not kept: "+err.Error())
 		r.shut(c)
 	} else if c.state == ready_ && len(c.starts) == 0 && !(c.idle && r.end == 0) || c.state == ending {
 		r.shut(c) // it was not needed
@@ -238,7 +243,7 @@ func (r *run) broken(c *conn, kind string, err error) {
 	switch {
 	case r.over || c.idle:
 	case c.fresh: // it was closed before it was of any use: not at once again
-		c.retry = r.now() + retryAfter
+		c.retry = now + retryAfter
 	default:
 		r.open(c)
 	}
@@ -270,7 +275,7 @@ func (r *run) take(c *conn, p []byte, now int64) bool {
 		r.complete(c, now)
 		if (c.answer.last || r.spec.Fresh) && !r.spec.WebSocket {
 			r.last(c, len(p) > 0)
-			return c.state != closed
+			return c.state == ending
 		}
 	}
 	if len(c.starts) < before && c.state == ready_ {
@@ -352,11 +357,20 @@ func (r *run) complete(c *conn, now int64) {
 	record(r.point, now-began)
 }
 
-// last is an answer after which the proxy closes. It is left to close first, so that the port it leaves behind for a
-// minute (TIME_WAIT) is its own. more: bytes came behind the answer.
+// last is the answer after which a connection ends. The proxy is left to close first, so that the port which is taken for
+// a minute more (TIME_WAIT) is its own. One that does not say it will, though it was asked to, is reset: that leaves no port
+// behind on either side. more: bytes came behind the answer.
 func (r *run) last(c *conn, more bool) {
 	if lost := len(c.starts); lost > 0 || more {
 		r.fail(c, ErrClosed, fmt.Errorf("the connection ended with %d requests unanswered", lost))
+		return
+	}
+	if !c.answer.last {
+		reset(c.fd)
+		r.shut(c)
+		if !r.over {
+			r.open(c)
+		}
 		return
 	}
 	c.state = ending

@@ -62,7 +62,7 @@ func (r *run) head(a *answer, p []byte) (n int, done, ok bool) {
 
 // parseHead reads a whole head (RFC 9112, section 4 and 6.3) and sets the phase after it.
 func (r *run) parseHead(a *answer, h []byte) bool {
-	if len(h) < 13 || string(h[:7]) != "HTTP/1." || h[8] != ' ' {
+	if len(h) < 13 || string(h[:7]) != "HTTP/1." || h[8] != ' ' || h[12] != ' ' && h[12] != '\r' {
 		return false
 	}
 	a.status = 0
@@ -90,19 +90,21 @@ func (r *run) parseHead(a *answer, h []byte) bool {
 		name, value := line[:colon], trim(line[colon+1:])
 		switch {
 		case colon == 14 && fold(name, "content-length"):
-			n, err := strconv.ParseInt(string(value), 10, 64)
-			if err != nil || n < 0 {
+			n, err := strconv.ParseUint(string(value), 10, 63) // refuses a sign
+			if err != nil || length >= 0 && length != int64(n) {
 				return false
 			}
-			length = n
+			length = int64(n)
 		case colon == 17 && fold(name, "transfer-encoding"):
-			chunked = fold(value, "chunked")
+			chunked = fold(trim(value[bytes.LastIndexByte(value, ',')+1:]), "chunked")
 		case colon == 10 && fold(name, "connection"):
-			switch {
-			case fold(value, "close"):
-				a.last = true
-			case fold(value, "keep-alive"):
-				a.last = false
+			for option := range bytes.SplitSeq(value, []byte(",")) {
+				switch option = trim(option); {
+				case fold(option, "close"):
+					a.last = true
+				case fold(option, "keep-alive"):
+					a.last = false
+				}
 			}
 		case colon == 20 && fold(name, "sec-websocket-accept"):
 			a.accept = string(value) == r.accept
@@ -216,11 +218,11 @@ func (a *answer) framing(line []byte) (done, ok bool) {
 	if i := bytes.IndexByte(line, ';'); i >= 0 {
 		line = line[:i]
 	}
-	size, err := strconv.ParseInt(string(bytes.TrimRight(line, " \t")), 16, 64)
-	if err != nil || size < 0 {
+	size, err := strconv.ParseUint(string(trim(line)), 16, 63)
+	if err != nil {
 		return false, false
 	}
-	a.phase, a.left = inChunk, size
+	a.phase, a.left = inChunk, int64(size)
 	if size == 0 {
 		a.phase = inTrailer
 	}

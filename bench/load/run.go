@@ -112,9 +112,9 @@ func newRun(spec Spec) (*run, error) {
 	case spec.WebSocket && (spec.Fresh || spec.BodySize == 0):
 		return nil, fmt.Errorf("cannot send load: WebSocket goes over kept connections, with a body size")
 	}
-	r := &run{spec: spec, addr: addr, base: time.Now(), scratch: make([]byte, 256<<10), hist: newHistogram(), point: newHistogram(),
+	r := &run{spec: spec, addr: addr, scratch: make([]byte, 256<<10), hist: newHistogram(), point: newHistogram(),
 		byStatus: make(map[int]int64), field: strings.ToLower(spec.OriginField), accept: wsAccept()}
-	r.offset = poll.Now()
+	r.base, r.offset = time.Now(), poll.Now() // next to each other: what lies between them is an error of Result.Start
 	r.result.Errors = make(map[string]int64)
 	if spec.Rate > 0 {
 		r.interval = float64(time.Second) / spec.Rate
@@ -167,6 +167,7 @@ func (r *run) prepare(ctx context.Context) error {
 		for _, e := range events {
 			r.event(e)
 		}
+		r.scan(r.conns[:opened], r.now())
 		ready = 0
 		for i := range r.conns[:opened] {
 			if r.conns[i].state == ready_ {
@@ -231,7 +232,7 @@ func (r *run) drive(ctx context.Context) error {
 		}
 		if now = r.now(); now >= scan {
 			scan = now + scanEvery
-			r.scan(now)
+			r.scan(r.conns[:r.spec.Connections], now)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -308,9 +309,9 @@ func (r *run) points(now int64) {
 }
 
 // scan fails what takes too long and opens again what is closed.
-func (r *run) scan(now int64) {
-	for i := range r.spec.Connections {
-		c := &r.conns[i]
+func (r *run) scan(conns []conn, now int64) {
+	for i := range conns {
+		c := &conns[i]
 		switch {
 		case c.state == closed && now >= c.retry && !r.over:
 			r.open(c)

@@ -325,6 +325,7 @@ func TestKinds(t *testing.T) {
 	r = f("hosts", func(s *Spec) { s.Hosts = 20 })
 	mu.Lock()
 	defer mu.Unlock()
+	delete(hosts, h.Listener.Addr().String()) // of requests that the run before left behind
 	if r.Requests >= 20 && len(hosts) != 20 || !hosts["u7"] && r.Requests >= 20 {
 		t.Errorf("hosts: %v in %d requests", hosts, r.Requests)
 	}

@@ -59,6 +59,11 @@ func connect(to netip.AddrPort, source byte) (fd int, done bool, err error) {
 	return -1, false, err
 }
 
+// reset makes closing a socket end its connection at once (RST instead of FIN).
+func reset(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
 // connectError is how a connect ended.
 func connectError(fd int) error {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
