@@ -19,14 +19,21 @@ import (
 
 // Crosscheck compares the load generator with wrk and hey, as far as they are installed: all of them put the same plain
 // load on the same proxy in turn, pinned to the same core, and what each reports as requests a second is written to w. The
-// proxy is the first one of Options.Proxies, or of the scenario small-64, that is there.
+// scenario is the first of Options.Scenarios, small-64 without any, and the proxy the first of that, or of Options.Proxies,
+// which is there. What wrk and hey cannot do is refused: anything but plain requests in a closed loop over kept connections.
 func Crosscheck(ctx context.Context, opt Options, w io.Writer) error {
-	opt.Scenarios, opt.Suite = []string{"small-64"}, suiteFull
+	if len(opt.Scenarios) == 0 {
+		opt.Scenarios = []string{"small-64"}
+	}
+	opt.Suite = suiteFull
 	items, err := opt.plan()
 	if err != nil {
 		return err
 	}
 	it := &items[0]
+	if s := it.Scenario; s.Method != "GET" && s.Method != "" || len(s.Fields) > 0 || s.Body > 0 || s.Idle > 0 || s.Fresh || s.WebSocket || s.Pipeline > 1 || s.ByHost {
+		return fmt.Errorf("cannot cross-check with scenario %q: only plain requests over kept connections compare", s.Name)
+	}
 	if opt.Rounds == 0 {
 		it.Rounds = 3
 	}
