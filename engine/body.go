@@ -182,29 +182,9 @@ func holdData(ex *exchange, data []byte) bool {
 // spoolMax is how much waits in memory for a worker to write it to the body's file.
 const spoolMax = 256 << 10
 
-// spools is a loop's stock of buffers for bodies on their way to and from their files. Without it uploads of 1 MB spent a
-// quarter of their CPU time on growing such buffers and collecting them.
-type spools [][]byte
-
-const (
-	spoolRoom  = spoolMax + bulkRoom // one read may go beyond spoolMax
-	spoolsKept = 8
-)
-
-func (s *spools) get() []byte {
-	if n := len(*s); n > 0 {
-		b := (*s)[n-1]
-		*s = (*s)[:n-1]
-		return b
-	}
-	return make([]byte, 0, spoolRoom)
-}
-
-func (s *spools) put(b []byte) {
-	if cap(b) == spoolRoom && len(*s) < spoolsKept {
-		*s = append(*s, b[:0])
-	}
-}
+// spoolRoom is the size of the buffers for bodies on their way to and from their files; one read may go beyond spoolMax. The
+// loop keeps some: growing and collecting them took a quarter of the CPU time of uploads of 1 MB.
+const spoolRoom = spoolMax + bulkRoom
 
 // spoolData keeps body data until there is enough for the file.
 func spoolData(ex *exchange, data []byte) bool {

@@ -18,6 +18,8 @@ const (
 	highMark = 64 << 10  // pending output at which the other side's reading stops
 	turnMax  = 512 << 10 // bytes moved for one conn in one turn; then the others get theirs
 	chunkMax = 20        // hex size and CRLF of a chunk
+
+	bytePoolCap = 64 << 10 // of unread input and of heads: larger buffers are not kept
 )
 
 // pending is output that the socket did not take. The zero value is empty; memory is held only while there is some.
@@ -83,14 +85,12 @@ func (p *pending) drop() {
 }
 
 // bytePool is a loop's stack of byte slices. Only the loop uses it.
-type bytePool struct{ free [][]byte }
-
-// bytePoolMax bounds how many slices are kept, bytePoolCap how large they may be: what a burst of large heads needed is
-// given back to the collector.
-const (
-	bytePoolMax = 256
-	bytePoolCap = 64 << 10
-)
+type bytePool struct {
+	size int // capacity of a new one
+	most int // capacity beyond which one is not kept: what a burst of large heads needed is given back to the collector
+	keep int // how many are kept
+	free [][]byte
+}
 
 func (p *bytePool) get() []byte {
 	if n := len(p.free); n > 0 {
@@ -99,11 +99,11 @@ func (p *bytePool) get() []byte {
 		p.free = p.free[:n-1]
 		return b
 	}
-	return make([]byte, 0, 4<<10)
+	return make([]byte, 0, p.size)
 }
 
 func (p *bytePool) put(b []byte) {
-	if b != nil && cap(b) <= bytePoolCap && len(p.free) < bytePoolMax {
+	if cap(b) >= p.size && cap(b) <= p.most && len(p.free) < p.keep {
 		p.free = append(p.free, b[:0])
 	}
 }

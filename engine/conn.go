@@ -70,7 +70,16 @@ func (c *conn) read(p []byte) (n int, eof bool, err syscall.Errno) {
 	if !c.canRead {
 		return 0, false, 0
 	}
-	n, err = sysRead(c.fd, p)
+	n, eof, err = c.received(sysRead(c.fd, p))
+	if 0 < n && n < len(p) && !c.rdHup {
+		// A short read emptied the socket: what comes later is a new edge. With the end announced there is one more to read.
+		c.canRead = false
+	}
+	return n, eof, err
+}
+
+// received notes what a call that takes input told of the conn; its results are those of read.
+func (c *conn) received(n int, err syscall.Errno) (int, bool, syscall.Errno) {
 	switch {
 	case err == syscall.EAGAIN:
 		c.canRead = false
@@ -81,9 +90,6 @@ func (c *conn) read(p []byte) (n int, eof bool, err syscall.Errno) {
 	case n == 0:
 		c.canRead, c.rdHup = false, true
 		return 0, true, 0
-	case n < len(p) && !c.rdHup:
-		// A short read emptied the socket: what comes later is a new edge. With the end announced there is one more to read.
-		c.canRead = false
 	}
 	return n, false, 0
 }

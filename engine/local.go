@@ -139,11 +139,8 @@ func (j *localJob) runOnAdmin() {
 		return
 	}
 	j.again = false
-	j.body.Reset()
 	bytebufferpool.Put(j.body)
-	j.ctx.Response.Reset()
-	j.ctx.Response.Header.DisableNormalizing()
-	j.ctx.Response.Header.SetNoDefaultContentType(true)
+	resetResponse(&j.ctx)
 	l := j.ex.l
 	l.post(func() { l.submit(j.runHere) })
 }
@@ -186,10 +183,8 @@ func (ex *exchange) fill(ctx *fasthttp.RequestCtx, withBody bool) {
 	h := &ex.head
 	ctx.ResetUserValues()
 	ctx.Request.Reset()
-	ctx.Response.Reset()
 	ctx.Request.Header.DisableNormalizing()
-	ctx.Response.Header.DisableNormalizing()
-	ctx.Response.Header.SetNoDefaultContentType(true)
+	resetResponse(ctx)
 	ctx.Request.Header.SetMethodBytes(h.Method.In(h.Buf))
 	ctx.Request.SetRequestURIBytes(h.Target.In(h.Buf))
 	for i := range h.Fields {
@@ -204,6 +199,13 @@ func (ex *exchange) fill(ctx *fasthttp.RequestCtx, withBody bool) {
 	if !ex.r.RemoteUnix {
 		ctx.SetRemoteAddr(net.TCPAddrFromAddrPort(ex.r.Remote))
 	}
+}
+
+// resetResponse empties the answer for a handler to fill.
+func resetResponse(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Reset()
+	ctx.Response.Header.DisableNormalizing()
+	ctx.Response.Header.SetNoDefaultContentType(true)
 }
 
 // run calls the handler on the worker and takes its answer out of fasthttp's hands.

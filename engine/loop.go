@@ -31,11 +31,11 @@ type Loop struct {
 	nowNs    int64     // now, since base
 	activeNs int64     // when the last event came
 
-	rbuf   []byte // headRoom, bulkRoom, tailRoom; every read of the loop goes here
-	wbuf   []byte // every head of the loop is written here
-	bytes  bytePool
+	rbuf   []byte   // headRoom, bulkRoom, tailRoom; every read of the loop goes here
+	wbuf   []byte   // every head of the loop is written here
+	bytes  bytePool // input that has to wait
 	outbox outbox
-	spools spools
+	spools bytePool    // request bodies on their way to and from files
 	exs    []*exchange // free ones
 	pipes  []*pipe     // empty ones
 	piping int         // pipes that exchanges have
@@ -78,6 +78,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	}
 	l := &Loop{eng: e, id: id, poll: p, wake: int(efd), base: e.base, done: make(chan struct{}),
 		rbuf: make([]byte, headRoom+bulkRoom+tailRoom), wbuf: make([]byte, 0, readRoom),
+		bytes: bytePool{size: 4 << 10, most: bytePoolCap, keep: 256}, spools: bytePool{size: spoolRoom, most: spoolRoom, keep: 8},
 		pools: map[*upstream.State]*idlePool{}, implicit: map[string]*upstream.Upstream{}}
 	l.clock()
 	l.wheel.tick = l.nowNs / tickNs

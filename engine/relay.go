@@ -310,9 +310,7 @@ func (ex *exchange) relay() bool {
 			return ex.relaySpliced()
 		}
 		if c.out.len() >= highMark {
-			b.setTimeout(0) // it is the client that is slow
-			ex.clientBehind()
-			return false
+			return ex.awaitClient()
 		}
 		if moved >= turnMax {
 			l.goOn(b)
@@ -344,6 +342,13 @@ func (ex *exchange) relay() bool {
 		}
 	}
 	return true
+}
+
+// awaitClient arms the timeouts while it is the client that is slow.
+func (ex *exchange) awaitClient() bool {
+	ex.b.setTimeout(0)
+	ex.clientBehind()
+	return false
 }
 
 // awaitBody arms the timeouts while the backend has nothing to read.

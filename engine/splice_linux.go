@@ -121,25 +121,14 @@ func (ex *exchange) dropPipe() {
 // fillPipe takes body bytes from the backend; n == 0 without eof and errno: nothing to be had now.
 func (ex *exchange) fillPipe() (n int, eof bool, errno syscall.Errno) {
 	p, b := ex.pipe, ex.b
-	n, errno = sysSplice(b.fd, p.w, int(min(ex.remain, int64(p.size-p.n))))
-	switch {
-	case errno == eagain:
-		b.canRead = false
-		return 0, false, 0
-	case errno != 0:
-		b.canRead = false
-		return 0, false, errno
-	case n == 0:
-		b.canRead, b.rdHup = false, true
-		return 0, true, 0
-	}
+	n, eof, errno = b.received(sysSplice(b.fd, p.w, int(min(ex.remain, int64(p.size-p.n)))))
 	p.n += n
 	ex.remain -= int64(n)
 	ex.r.BodyBytesSent += int64(n)
 	ex.r.BytesSent += int64(n)
 	ex.try().ResponseSize += int64(n)
 	ex.try().BytesReceived += int64(n)
-	return n, false, 0
+	return n, eof, errno
 }
 
 // drainPipe sends what is in the pipe as far as the client takes it.
@@ -172,9 +161,7 @@ func (ex *exchange) relaySpliced() bool {
 			return ex.answered(headRoom, headRoom, ex.extra)
 		}
 		if ex.pipe.n > 0 {
-			b.setTimeout(0) // it is the client that is slow
-			ex.clientBehind()
-			return false
+			return ex.awaitClient()
 		}
 		if moved >= turnMax {
 			l.goOn(b)
