@@ -32,7 +32,7 @@ const (
 	closed     state = iota
 	connecting       // TCP's handshake
 	upgrading        // the WebSocket's, or an idle connection's only request
-	ready_           // open for requests
+	usable           // open for requests
 	ending           // all is answered, the proxy is to close it
 )
 
@@ -66,7 +66,7 @@ func (r *run) open(c *conn) {
 
 // connected goes on with an open connection.
 func (r *run) connected(c *conn) {
-	c.state = ready_
+	c.state = usable
 	switch {
 	case c.idle || r.spec.WebSocket:
 		c.state = upgrading
@@ -97,7 +97,7 @@ func (r *run) begin(c *conn) {
 		c.since = now
 		r.write(c, r.batch[:n*len(r.requests[0])])
 	default:
-		for len(c.starts) < r.spec.Pipeline && c.state == ready_ {
+		for len(c.starts) < r.spec.Pipeline && c.state == usable {
 			r.request(c, r.now())
 		}
 	}
@@ -130,7 +130,7 @@ func (r *run) write(c *conn, b []byte) {
 
 func (r *run) flush(c *conn) {
 	for len(c.out) > 0 {
-		n, errno := send(c.fd, c.out)
+		n, errno := poll.Send(c.fd, c.out)
 		switch errno {
 		case 0:
 			c.out = c.out[n:]
@@ -195,17 +195,17 @@ func (r *run) read(c *conn) {
 	for c.state != closed {
 		a := &c.answer
 		if !r.spec.WebSocket && a.phase == inBody && a.left > bulk {
-			n, errno := discard(c.fd, a.left-1) // the last byte makes the ordinary way end the answer
+			n, errno := poll.Discard(c.fd, a.left-1) // the last byte makes the ordinary way end the answer
 			if errno == 0 && n > 0 {
-				a.left -= int64(n)
-				a.length += int64(n)
+				a.left -= n
+				a.length += n
 				continue
 			}
 			if errno == unix.EAGAIN {
 				return
 			}
 		}
-		n, errno := receive(c.fd, r.scratch)
+		n, errno := poll.Receive(c.fd, r.scratch)
 		switch {
 		case errno == unix.EAGAIN:
 			return
@@ -230,11 +230,11 @@ func (r *run) broken(c *conn, kind string, err error) {
 	if a := &c.answer; a.phase == inRest && kind == ErrClosed && len(c.starts) > 0 {
 		r.complete(c, now)
 		r.shut(c)
-	} else if c.idle && c.state == ready_ && r.end > 0 {
+	} else if c.idle && c.state == usable && r.end > 0 {
 		// Also in the warm-up: it is missing from then on, and with it what it was to cost.
 		r.wrong(kind, "an idle connection was not kept: "+err.Error())
 		r.shut(c)
-	} else if c.state == ready_ && len(c.starts) == 0 && !(c.idle && r.end == 0) || c.state == ending {
+	} else if c.state == usable && len(c.starts) == 0 && !(c.idle && r.end == 0) || c.state == ending {
 		r.shut(c) // it was not needed
 	} else {
 		r.fail(c, kind, err)
@@ -278,7 +278,7 @@ func (r *run) take(c *conn, p []byte, now int64) bool {
 			return c.state == ending
 		}
 	}
-	if len(c.starts) < before && c.state == ready_ {
+	if len(c.starts) < before && c.state == usable {
 		c.since = now
 		r.begin(c)
 	}
@@ -287,7 +287,7 @@ func (r *run) take(c *conn, p []byte, now int64) bool {
 
 // parse takes one step through p.
 func (r *run) parse(c *conn, p []byte) (n int, done, ok bool) {
-	if r.spec.WebSocket && c.state == ready_ {
+	if r.spec.WebSocket && c.state == usable {
 		return c.echo(r, p)
 	}
 	a := &c.answer
@@ -320,9 +320,9 @@ func (r *run) upgraded(c *conn) bool {
 		r.fail(c, ErrStatus, fmt.Errorf("status %d", a.status))
 		return false
 	}
-	c.state, c.fresh = ready_, false
+	c.state, c.fresh = usable, false
 	r.begin(c)
-	return c.state == ready_
+	return c.state == usable
 }
 
 // complete counts the first request under way as answered.

@@ -159,7 +159,7 @@ func TestFieldSpace(t *testing.T) {
 // TestHeadAllocations: reading answers allocates nothing once a connection is warm.
 func TestHeadAllocations(t *testing.T) {
 	r := &run{field: "x-origin"}
-	c := &conn{state: ready_, starts: []int64{1}}
+	c := &conn{state: usable, starts: []int64{1}}
 	f := func(text string) {
 		t.Helper()
 		b := []byte(text)

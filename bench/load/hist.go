@@ -1,7 +1,6 @@
 package load
 
 import (
-	"encoding/base64"
 	"fmt"
 	"math"
 	"time"
@@ -53,9 +52,6 @@ func Merge(all []Latency) (Latency, error) {
 	for _, l := range all {
 		if l.Count == 0 {
 			continue
-		}
-		if _, err := base64.StdEncoding.DecodeString(l.Packed); err != nil {
-			return Latency{}, fmt.Errorf("cannot unpack a histogram: %w", err)
 		}
 		h, err := hdrhistogram.Decode([]byte(l.Packed))
 		if err != nil {

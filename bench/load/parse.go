@@ -89,26 +89,26 @@ func (r *run) parseHead(a *answer, h []byte) bool {
 		}
 		name, value := line[:colon], trim(line[colon+1:])
 		switch {
-		case colon == 14 && fold(name, "content-length"):
+		case colon == 14 && bytes.EqualFold(name, []byte("content-length")):
 			n, err := strconv.ParseUint(string(value), 10, 63) // refuses a sign
 			if err != nil || length >= 0 && length != int64(n) {
 				return false
 			}
 			length = int64(n)
-		case colon == 17 && fold(name, "transfer-encoding"):
-			chunked = fold(trim(value[bytes.LastIndexByte(value, ',')+1:]), "chunked")
-		case colon == 10 && fold(name, "connection"):
+		case colon == 17 && bytes.EqualFold(name, []byte("transfer-encoding")):
+			chunked = bytes.EqualFold(trim(value[bytes.LastIndexByte(value, ',')+1:]), []byte("chunked"))
+		case colon == 10 && bytes.EqualFold(name, []byte("connection")):
 			for option := range bytes.SplitSeq(value, []byte(",")) {
 				switch option = trim(option); {
-				case fold(option, "close"):
+				case bytes.EqualFold(option, []byte("close")):
 					a.last = true
-				case fold(option, "keep-alive"):
+				case bytes.EqualFold(option, []byte("keep-alive")):
 					a.last = false
 				}
 			}
-		case colon == 20 && fold(name, "sec-websocket-accept"):
+		case colon == 20 && bytes.EqualFold(name, []byte("sec-websocket-accept")):
 			a.accept = string(value) == r.accept
-		case len(r.field) > 0 && colon == len(r.field) && fold(name, r.field):
+		case len(r.field) > 0 && colon == len(r.field) && bytes.EqualFold(name, []byte(r.field)):
 			a.origin = r.originIndex(value)
 		}
 	}
@@ -134,22 +134,6 @@ func trim(b []byte) []byte {
 		b = b[:len(b)-1]
 	}
 	return b
-}
-
-// fold compares bytes with a word in lower case, without regard to case.
-func fold(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // body takes what belongs to the answer's body from p; done: it is complete.

@@ -170,7 +170,7 @@ func (r *run) prepare(ctx context.Context) error {
 		r.scan(r.conns[:opened], r.now())
 		ready = 0
 		for i := range r.conns[:opened] {
-			if r.conns[i].state == ready_ {
+			if r.conns[i].state == usable {
 				ready++
 			}
 		}
@@ -282,7 +282,7 @@ func (r *run) dispatch(began, now int64) {
 	for r.sentN < r.due && len(r.free) > 0 {
 		c := &r.conns[r.free[len(r.free)-1]]
 		r.free = r.free[:len(r.free)-1]
-		if c.state != ready_ || len(c.starts) > 0 {
+		if c.state != usable || len(c.starts) > 0 {
 			continue
 		}
 		t := r.intended(began, r.sentN)
@@ -315,7 +315,7 @@ func (r *run) scan(conns []conn, now int64) {
 		switch {
 		case c.state == closed && now >= c.retry && !r.over:
 			r.open(c)
-		case c.state != closed && (len(c.starts) > 0 || c.state != ready_) && now-c.since > int64(r.spec.Timeout):
+		case c.state != closed && (len(c.starts) > 0 || c.state != usable) && now-c.since > int64(r.spec.Timeout):
 			r.fail(c, ErrTimeout, fmt.Errorf("no complete answer in %v", r.spec.Timeout))
 		}
 	}

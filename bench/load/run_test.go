@@ -161,7 +161,7 @@ func TestSplit(t *testing.T) {
 	for _, text := range []string{okText, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"} {
 		r := &run{field: "x-origin"}
 		for i := range len(text) {
-			c := &conn{state: ready_, starts: []int64{1, 1}}
+			c := &conn{state: usable, starts: []int64{1, 1}}
 			done := 0
 			for _, p := range []string{text[:i], text[i:] + text} {
 				for b := []byte(p); len(b) > 0; {

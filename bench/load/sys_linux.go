@@ -2,30 +2,9 @@ package load
 
 import (
 	"net/netip"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// The calls of the hot path go past the Go scheduler (RawSyscall): none of them waits.
-
-// receive reads what there is into buf.
-func receive(fd int, buf []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
-	return int(n), errno
-}
-
-// discard drops up to n received bytes in the kernel (tcp(7), MSG_TRUNC).
-func discard(fd int, n int64) (int, unix.Errno) {
-	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n), unix.MSG_TRUNC, 0, 0)
-	return int(got), errno
-}
-
-// send writes what the socket takes of buf.
-func send(fd int, buf []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_NOSIGNAL, 0, 0)
-	return int(n), errno
-}
 
 // connect begins a connection. source above zero: from 127.0.0.source, because the ports of one address do not last for a
 // run that needs a new one for each request. done false: the socket becomes writable when it is there.

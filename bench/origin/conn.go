@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"dyups/bench/poll"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +101,7 @@ func (l *loop) read(c *conn, buf []byte) (n int, ok bool) {
 	if l.stamped != nil {
 		n, c.arrival, errno = l.stamped.receive(c.fd, buf)
 	} else {
-		n, errno = receive(c.fd, buf)
+		n, errno = poll.Receive(c.fd, buf)
 	}
 	return n, l.good(c, n, errno)
 }
@@ -122,7 +123,7 @@ func (l *loop) discard(c *conn) {
 	if c.phase == phaseBody {
 		most = min(most, c.length)
 	}
-	n, errno := discard(c.fd, most)
+	n, errno := poll.Discard(c.fd, most)
 	if !l.good(c, int(n), errno) || c.phase != phaseBody {
 		return
 	}

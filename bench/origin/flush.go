@@ -51,7 +51,7 @@ func (l *loop) flush(c *conn) bool {
 		var n int
 		var errno unix.Errno
 		if v.n == 1 && len(pending) > 0 {
-			n, errno = send(c.fd, pending)
+			n, errno = poll.Send(c.fd, pending)
 		} else {
 			n, errno = v.send(c.fd)
 		}

@@ -7,27 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of the hot path go past the Go scheduler (RawSyscall): none of them waits, and telling the scheduler of each
-// costs more than the call's own entry into the kernel.
-
-// receive reads what there is into buf.
-func receive(fd int, buf []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
-	return int(n), errno
-}
-
-// discard drops up to n received bytes without copying them out of the kernel (tcp(7), MSG_TRUNC).
-func discard(fd int, n int64) (int64, unix.Errno) {
-	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n), unix.MSG_TRUNC, 0, 0)
-	return int64(got), errno
-}
-
-// send writes what the socket takes of buf.
-func send(fd int, buf []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_NOSIGNAL, 0, 0)
-	return int(n), errno
-}
-
 // accept takes one connection off a listening socket.
 func accept(fd int) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
