@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,8 +151,8 @@ func (f *fleet) start(ctx context.Context, s *Scenario, c contender, o *origins)
 	if err := os.Mkdir(setup.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot start %q: %w", c.label, err)
 	}
-	if setup.Addr, err = freeAddr(); err == nil {
-		setup.API, err = freeAddr()
+	if setup.Addr, err = proc.FreeAddr(); err == nil {
+		setup.API, err = proc.FreeAddr()
 	}
 	if err != nil {
 		return nil, err
@@ -246,17 +245,6 @@ func (f *fleet) stop() {
 	}
 	f.stopProxies()
 	wg.Wait()
-}
-
-// freeAddr is a loopback address nobody listens on now. The proxy opens it a moment later; the kernel hands out other
-// ports first, so nobody else takes it in practice.
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("cannot find a free port: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }
 
 // unsupported tells an error that says what a proxy cannot do at all from one that says what went wrong.

@@ -106,12 +106,11 @@ func (o *testOrigin) at(weight int) churn.Server {
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	addr, err := proc.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 // start starts a program, or skips the test where it is missing, and waits until it accepts connections.

@@ -261,16 +261,16 @@ func TestLogFolders(t *testing.T) {
 		if a := get(t, p.addr("web"), "x"); a.status != 204 {
 			t.Errorf("%s: %d", head, a.status)
 		}
-		if said := p.stderr.String(); !strings.Contains(said, wantSaid) || wantSaid == "" && said != "" {
-			t.Errorf("%s: said %q, want %q", head, said, wantSaid)
-		}
 		if _, err := os.Stat(filepath.Join(p.dir, "logs")); (err == nil) != strings.HasPrefix(wantFile, "logs/") {
 			t.Errorf("%s: folder logs: %v", head, err)
 		}
 		if _, err := os.Stat(filepath.Join(p.dir, wantFile)); wantFile != "" && err != nil {
 			t.Errorf("%s: %v", head, err)
 		}
-		p.stop()
+		p.stop() // only then is all there that was said
+		if said := p.stderr.String(); !strings.Contains(said, wantSaid) || wantSaid == "" && said != "" {
+			t.Errorf("%s: said %q, want %q", head, said, wantSaid)
+		}
 	}
 	f("", nil, "the error log goes to standard error", "")
 	f("", []string{"-e", "e.log"}, "", "e.log")

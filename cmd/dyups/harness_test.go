@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	ports "dyups/bench/proc"
 )
 
 // The tests of this package start the real binary on real sockets of the loopback address. TestMain builds it once.
@@ -81,24 +82,14 @@ func (p *proc) expand(template string) string {
 // addr is the address of a named port.
 func (p *proc) addr(name string) string { return "127.0.0.1:" + p.expand("{"+name+"}") }
 
-// given is every port that freePort gave away: the kernel may hand out one twice before it is bound.
-var given sync.Map
-
-// freePort finds a port below the ephemeral range, so that no outgoing connection of a test in parallel takes it before
-// it is bound.
+// freePort finds a port that nobody else is given while the tests run.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for port := 20000 + os.Getpid()%4000; port < 32000; port++ {
-		if _, taken := given.LoadOrStore(port, true); taken {
-			continue
-		}
-		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			ln.Close()
-			return port
-		}
+	port, err := ports.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return port
 }
 
 // prepare makes a prefix with the configuration in it; nothing runs yet.
@@ -130,10 +121,12 @@ error_log {dir}/error.log info;
 events { worker_connections 16384; }
 `
 
-// serve runs dyups on a configuration (globals and an http block around the template) and waits until it serves.
-func serve(t *testing.T, template string) *proc {
+// serve runs dyups on a configuration (globals and an http block around the template) and waits until it serves. What env
+// says is added to its environment.
+func serve(t *testing.T, template string, env ...string) *proc {
 	t.Helper()
 	p := prepare(t, globals+"http {\naccess_log off;\n"+template+"\n}\n")
+	p.env = env
 	p.run("-p", p.dir, "-c", "dyups.conf")
 	p.waitReady()
 	return p

@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"dyups/bench/proc"
 	"dyups/codec"
 )
 
@@ -53,7 +55,11 @@ func TestAgainstNginx(t *testing.T) {
 	}
 	_, backend, _ := net.SplitHostPort(startBackend(t))
 	for _, file := range nginxConfs(t) {
-		port := freePort(t)
+		free, err := proc.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := strconv.Itoa(free)
 		config, requests := readConf(t, file, port, backend)
 		s := mustCompile(t, config)
 		startNginx(t, bin, config, port)
@@ -105,16 +111,6 @@ func rawRequest(line string) string {
 		raw += p + "\r\n"
 	}
 	return raw + "\r\n"
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // startBackend answers every request with its method, target, Host and the X-... fields it has.
