@@ -98,6 +98,10 @@ var departures = func() map[string]departure {
 		"bal-hash-poison+4":         ok("host2\ndy\nother\nhost1\n"),
 		"bal-hash-poison-unknown+0": success,
 		"bal-hash-poison-unknown+1": ok("host1\nhost2\nother\n"),
+		// Parameters that came later.
+		"srv-slow-start":   success,
+		"srv-slow-start+0": ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + "\n"),
+		"srv-slow-start+1": ok("server 127.0.0.1:8088\n"),
 		// Order of creation.
 		"upd-static+0":            ok("host1\nhost2\n"),
 		"upd-static+1":            ok("host1\n" + full("127.0.0.1:8089") + "\n" + host2),

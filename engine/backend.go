@@ -48,14 +48,26 @@ func (ex *exchange) pick() bool {
 	ex.tries = len(ex.r.Tries)
 	afterRedirect := ex.round && ex.tries > 0
 	ex.round = false
-	i := up.Pick(&ex.query)
+	i := -1
+	if ex.mayPick() {
+		i = up.Pick(&ex.query)
+	}
 	if i < 0 {
+		switch ex.enqueue() {
+		case queueLook:
+			return true
+		case queueWait:
+			return false
+		}
 		ex.r.Tries = append(ex.r.Tries, site.Try{Label: up.Name, Status: 502, ConnectNs: -1, HeaderNs: -1,
 			ResponseNs: 0, AfterRedirect: afterRedirect})
-		l.eng.logRequest(Err, ex, "no live upstreams while connecting to upstream")
+		l.eng.logRequest(Err, ex, ex.noServer())
 		return ex.fail(502)
 	}
-	ex.cur = i
+	if ex.waiter != nil {
+		ex.leaveQueue()
+	}
+	ex.cur, ex.waits = i, up.Waiting
 	ex.r.Tries = append(ex.r.Tries, site.Try{Label: up.Servers[i].Label, ConnectNs: -1, HeaderNs: -1, ResponseNs: -1,
 		AfterRedirect: afterRedirect})
 	ex.fresh = false

@@ -88,7 +88,7 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the worker pool: %w", err)
 	}
-	e := &Engine{cfg: cfg, base: time.Now().Add(-time.Second), workers: workers, sockets: map[string]*socket{},
+	e := &Engine{cfg: cfg, base: upstream.Epoch(), workers: workers, sockets: map[string]*socket{},
 		serverLine: "Server: dyups/" + cfg.Version + "\r\n"}
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)

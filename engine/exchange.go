@@ -27,6 +27,7 @@ const (
 	phBody          // reading the whole request body before going on
 	phLocal         // answering ourselves, with the body read
 	phPick          // choosing a server
+	phQueue         // waiting for a server to have a place
 	phDial          // connecting
 	phAwait         // sending the request and waiting for the response head
 	phRelay         // passing the response body on
@@ -62,19 +63,22 @@ type exchange struct {
 	addr    [16]byte
 	cur     int // index of the server of this try, -1: none
 	b       *conn
-	left    int          // tries left, this one included
-	tries   int          // index of this try in r.Tries
-	tryNs   int64        // start of this try
-	firstNs int64        // start of the first try
-	asked   codec.Method // the backend was asked with; proxy_method may make it another than the client's
-	reused  bool         // b came from the pool
-	begun   bool         // some byte of the request went out on b
-	sent    bool         // all of it did
-	fresh   bool         // the next dial must not take an idle conn
-	round   bool         // the next try is the first since routing
-	key     []byte       // the hash key
-	broken  bool         // b cannot be kept: the request was not sent to its end
-	failure error        // of the last write to b
+	waiter  *upstream.Waiter // in the queue of an upstream; nil: none
+	waitsTo int64            // when its time in that is up, on the loop's clock
+	waits   bool             // the pick counts as waiting for its answer
+	left    int              // tries left, this one included
+	tries   int              // index of this try in r.Tries
+	tryNs   int64            // start of this try
+	firstNs int64            // start of the first try
+	asked   codec.Method     // the backend was asked with; proxy_method may make it another than the client's
+	reused  bool             // b came from the pool
+	begun   bool             // some byte of the request went out on b
+	sent    bool             // all of it did
+	fresh   bool             // the next dial must not take an idle conn
+	round   bool             // the next try is the first since routing
+	key     []byte           // the hash key
+	broken  bool             // b cannot be kept: the request was not sent to its end
+	failure error            // of the last write to b
 
 	// The answer.
 	resp       codec.ResponseHead
@@ -247,7 +251,7 @@ func (ex *exchange) clientEvent() {
 // still goes out.
 func (ex *exchange) clientGone() bool {
 	switch ex.phase {
-	case phDial, phAwait, phRelay:
+	case phQueue, phDial, phAwait, phRelay:
 	default:
 		return false
 	}
@@ -285,6 +289,9 @@ func (ex *exchange) clientTimeout() {
 		ex.l.eng.logRequest(Info, ex, "client timed out (110: Connection timed out)")
 		ex.cut = true
 		ex.to(phDone)
+		ex.run()
+	case phQueue:
+		ex.queueTimeout()
 		ex.run()
 	default:
 		ex.abort("client timed out (110: Connection timed out)")
@@ -350,6 +357,7 @@ func (ex *exchange) loc() *site.Location {
 func (ex *exchange) giveBack() {
 	ex.dropBackend()
 	ex.dropPipe()
+	ex.leaveQueue()
 	ex.leave(upstream.Neither)
 	ex.body.end(ex)
 	ex.table, ex.up = nil, nil
@@ -362,8 +370,12 @@ func (ex *exchange) leave(o upstream.Outcome) {
 	}
 	i := ex.cur
 	ex.cur = -1
-	if t := ex.try(); t.ResponseNs < 0 {
+	t := ex.try()
+	if t.ResponseNs < 0 {
 		t.ResponseNs = ex.l.nowNs - ex.tryNs
+	}
+	if ex.up.Timed {
+		ex.answeredBy(i, o)
 	}
 	if ex.up.Done(i, o, ex.l.nowNs) {
 		ex.l.eng.logRequest(Warn, ex, "upstream server temporarily disabled")

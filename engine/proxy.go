@@ -126,6 +126,7 @@ func newServer(ap netip.AddrPort, unix string) *upstream.Server {
 
 // resolve asks for the addresses of a name that is no upstream, off the loop.
 func (ex *exchange) resolve() bool {
+	ex.leaveQueue() // of an upstream that was deleted meanwhile
 	l, name, res := ex.l, string(ex.target.Name), ex.r.Loc.Resolver
 	if res == nil {
 		return ex.unresolved("no resolver defined to resolve " + name)

@@ -65,6 +65,9 @@ func statusReason(status int) site.Next {
 func (ex *exchange) gotHead(off, end int) bool {
 	l, p, t := ex.l, ex.r.Loc.Proxy, ex.try()
 	t.HeaderNs = l.nowNs - ex.tryNs
+	if ex.waits && !ex.up.LastByte {
+		ex.answerCame()
+	}
 	t.Status = ex.resp.Status
 	ex.r.Response = &ex.resp
 	if reason := statusReason(ex.resp.Status); reason != 0 && p.Next&reason != 0 && ex.left > 1 && !ex.begunBody() && !ex.late() {

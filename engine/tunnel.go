@@ -18,6 +18,9 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 	ex.r.Response = h
 	t := ex.try()
 	t.HeaderNs, t.Status = l.nowNs-ex.tryNs, 101
+	if ex.waits {
+		ex.answerCame()
+	}
 	ex.keepConn = false
 	dst := ex.ownFields(ex.statusLine(l.wbuf[:0], 101, h.Reason.In(h.Buf)), true, true)
 	for i := range h.Fields {

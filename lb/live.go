@@ -1,6 +1,9 @@
 package lb
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // Live is the living part of a peer: what picks and outcomes write. There is one for each server of an upstream,
 // and it outlives the pickers that are made over it. All fields are atomics, written by any goroutine. The zero
@@ -14,7 +17,7 @@ import "sync/atomic"
 // It is kept small, half a cache line, because a pick waits for it; what some methods want besides is apart.
 type Live struct {
 	inFlight atomic.Int32
-	fails    atomic.Int32 // failures since the last forgetting
+	fails    atomic.Int32 // failures since the last forgetting, and the bit barred
 	checked  atomic.Int64 // when the peer last failed or was last let through, NowNs
 	accessed atomic.Int64 // when the peer last failed, NowNs
 	more     atomic.Pointer[more]
@@ -31,6 +34,13 @@ type more struct {
 	started  atomic.Int64  // when the slow start began, NowNs; 0: never
 	_        [16]byte      // one cache line: neighbours are written by other loops
 }
+
+// barred is the bit of Live.fails that an active check sets: beside the failures, so that a pick of a peer that is well looks
+// at one word only. Failures are not counted any further than would spill into it.
+const (
+	barred   = 1 << 30
+	mostFail = barred - 1
+)
 
 // nothing is read in place of what a peer does not have, and never written.
 var nothing more
@@ -64,7 +74,24 @@ var recoveries struct {
 func (l *Live) InFlight() int64 { return int64(l.inFlight.Load()) }
 
 // Fails is the number of failures that count at present.
-func (l *Live) Fails() int64 { return int64(l.fails.Load()) }
+func (l *Live) Fails() int64 { return int64(l.fails.Load() &^ barred) }
+
+// Bar leaves the peer out of all picks until Unbar, whatever its failures: for an active check that it has not passed. Places
+// that are taken stay taken.
+func (l *Live) Bar() { l.fails.Or(barred) }
+
+// Unbar ends Bar at nowNs and begins the slow start of the peer (Peer.SlowStartNs). It does nothing if the peer is not barred.
+func (l *Live) Unbar(nowNs int64) {
+	if !l.Barred() {
+		return
+	}
+	l.Start(nowNs)
+	l.fails.And(^barred)
+	recoveries.Add(1)
+}
+
+// Barred reports whether Bar is in force.
+func (l *Live) Barred() bool { return l.fails.Load()&barred != 0 }
 
 // Release gives one place back.
 func (l *Live) Release() {
@@ -85,7 +112,7 @@ func (m *more) report() {
 // the last failure: a request that was under way when the peer failed proves nothing. A peer that was out begins its
 // slow start when it was let through.
 func (l *Live) Succeed() {
-	if l.fails.Load() != 0 {
+	if l.Fails() != 0 {
 		if checked := l.checked.Load(); l.accessed.Load() < checked {
 			if m := l.more.Load(); m != nil {
 				m.started.Store(checked)
@@ -97,14 +124,14 @@ func (l *Live) Succeed() {
 
 // Forget drops all failures: nginx does so after every request to a lone peer, which is never taken out.
 func (l *Live) Forget() {
-	if l.fails.Load() != 0 {
+	if l.Fails() != 0 {
 		l.forget()
 	}
 }
 
 // forget drops all failures, and lets the groups know that have set the peer aside.
 func (l *Live) forget() {
-	l.fails.Store(0)
+	l.fails.And(barred)
 	recoveries.Add(1)
 }
 
@@ -115,8 +142,11 @@ func (l *Live) forget() {
 func (l *Live) Fail(nowNs int64, maxFails int) bool {
 	l.accessed.Store(nowNs)
 	l.checked.Store(nowNs)
-	n := l.fails.Add(1)
-	return maxFails > 0 && int(n) >= maxFails
+	n := l.Fails() + 1
+	if n < mostFail {
+		n = int64(l.fails.Add(1) &^ barred)
+	}
+	return maxFails > 0 && n >= int64(maxFails)
 }
 
 // Out reports whether the peer is left alone at nowNs because of its failures.
@@ -158,7 +188,7 @@ type verdict uint8
 const (
 	taken verdict = iota
 	busy          // at max_conns, or marked down
-	out           // left alone because of its failures
+	out           // barred, or left alone because of its failures
 )
 
 // healthy reports whether the peer may be used without looking any further: no bound and no failure on record. The
@@ -194,6 +224,9 @@ func (p *peer) takeBounded() verdict {
 // of the check is the one that is let through.
 func (p *peer) takeFailed(now int64) verdict {
 	l := p.live
+	if l.Barred() {
+		return out
+	}
 	checked := l.checked.Load()
 	passed := now-checked > p.failTimeout
 	limited := p.maxFails > 0 && l.Fails() >= p.maxFails
@@ -215,10 +248,15 @@ func (p *peer) takeFailed(now int64) verdict {
 // full reports whether the peer is at its max_conns, or marked down.
 func (p *peer) full() bool { return p.maxConns != 0 && p.live.InFlight() >= p.maxConns }
 
-// dead reports whether the peer is left alone at now because of its failures.
+// dead reports whether the peer is left alone at now because it is barred or because of its failures.
 func (p *peer) dead(now int64) bool {
-	return p.maxFails > 0 && p.live.Fails() >= p.maxFails && now-p.live.checked.Load() <= p.failTimeout
+	return p.live.Barred() || p.maxFails > 0 && p.live.Fails() >= p.maxFails && now-p.live.checked.Load() <= p.failTimeout
 }
 
-// idleUntil is when a dead peer may be let through again.
-func (p *peer) idleUntil() int64 { return p.live.checked.Load() + p.failTimeout + 1 }
+// idleUntil is when a dead peer may be let through again; who bars one says when that is over.
+func (p *peer) idleUntil() int64 {
+	if p.live.Barred() {
+		return math.MaxInt64
+	}
+	return p.live.checked.Load() + p.failTimeout + 1
+}

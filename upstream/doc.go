@@ -36,6 +36,9 @@
 //
 //   - An update keeps failures, requests in flight and idle connections of servers that stay.
 //   - "keepalive 0" is accepted, as nginx does since upstream connections are kept by default (1.29.7).
+//   - slow_start begins also when a server comes to an upstream that is there already, and its sum is bounded (package lb).
+//   - Requests that have failed at a server do not wait in the queue; those that do keep their turn when the upstream is
+//     replaced. The first in it looks for a server when a place is given back, when the upstream changes, and ten times a second.
 //   - zone is checked and listed, and means nothing: there is one process and one table.
 //   - A fail_timeout over 292 years is refused.
 //   - A dotted address needs digits in each of its parts (nginx takes "1..2.3").

@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"dyups/codec/conf"
@@ -24,8 +23,12 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "server", In: conf.Upstream, Min: 1, Max: -1, Many: true, Set: (*parsing).server},
 	conf.Rule[*parsing]{Name: "ip_hash", In: conf.Upstream, Many: true, Set: method(lb.IPHash)},
 	conf.Rule[*parsing]{Name: "least_conn", In: conf.Upstream, Many: true, Set: method(lb.LeastConn)},
-	conf.Rule[*parsing]{Name: "hash", In: conf.Upstream, Min: 1, Max: 2, Many: true, Set: (*parsing).hash},
+	conf.Rule[*parsing]{Name: "hash", In: conf.Upstream, Min: 1, Max: 3, Many: true, Set: (*parsing).hash},
 	conf.Rule[*parsing]{Name: "random", In: conf.Upstream, Max: 2, Many: true, Set: (*parsing).random},
+	conf.Rule[*parsing]{Name: "least_time", In: conf.Upstream, Min: 1, Max: 2, Many: true, Set: (*parsing).leastTime},
+	conf.Rule[*parsing]{Name: "maglev", In: conf.Upstream, Min: 1, Max: 1, Many: true, Set: (*parsing).maglev},
+	conf.Rule[*parsing]{Name: "queue", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).queue},
+	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},
 	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepalive},
 	conf.Rule[*parsing]{Name: "keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveRequests},
 	conf.Rule[*parsing]{Name: "keepalive_time", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTime},
@@ -75,7 +78,7 @@ func blockEnd(name string, ds []*conf.Directive, opt *Options) conf.Pos {
 }
 
 // serverParams are the parameters of server, as errors list them.
-var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "backup", "down"}
+var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "slow_start=", "backup", "down"}
 
 // server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written.
 func (p *parsing) server(d *conf.Directive) error {
@@ -145,67 +148,17 @@ func (p *parsing) serverParam(s *Server, d *conf.Directive, i int) (err error) {
 		s.FailTimeout, err = v.TimeSeconds()
 	case !valued && key == "down":
 		s.Down = true
-	case !valued && key == "backup":
-		// nginx looks at the method named so far, and so accepts the method behind the server.
-		switch m := p.spec.method; m {
-		case lb.RoundRobin, lb.LeastConn:
-			s.Backup = true
-		default:
-			return conf.Errorf(d.Args[i].Pos, "balancing method %q does not support parameter \"backup\"; allowed with it: %s",
-				methodNames[m], strings.Join(slices.DeleteFunc(slices.Clone(serverParams), func(s string) bool { return s == "backup" }), ", "))
+	case valued && key == "slow_start":
+		if err = p.supports(d.Args[i], "slow_start="); err == nil {
+			s.SlowStart, err = v.TimeSeconds()
 		}
+	case !valued && key == "backup":
+		s.Backup = true
+		err = p.supports(d.Args[i], "backup")
 	default:
 		return d.BadParam(i, serverParams...)
 	}
 	return err
-}
-
-// method makes the setter of a method without arguments. Of several methods the last one counts.
-func method(m lb.Method) func(*parsing, *conf.Directive) error {
-	return func(p *parsing, d *conf.Directive) error {
-		p.spec.setMethod(m)
-		return nil
-	}
-}
-
-func (s *Spec) setMethod(m lb.Method) { s.method, s.key, s.hashKey = m, "", nil }
-
-// hash reads "hash KEY [consistent]".
-func (p *parsing) hash(d *conf.Directive) error {
-	m := lb.Hash
-	if len(d.Args) == 2 {
-		if d.Args[1].Text != "consistent" {
-			return d.BadParam(1, "consistent")
-		}
-		m = lb.ConsistentHash
-	}
-	text := d.Args[0].Text
-	var key any = text
-	if p.opt.Compile != nil {
-		var err error
-		if key, err = p.opt.Compile(text); err != nil {
-			return conf.Errorf(d.Args[0].Pos, "invalid key %q in \"hash\" directive: %v", text, err)
-		}
-	}
-	p.spec.setMethod(m)
-	p.spec.key, p.spec.hashKey = text, key
-	return nil
-}
-
-// random reads "random [two [least_conn]]".
-func (p *parsing) random(d *conf.Directive) error {
-	m := lb.Random
-	if len(d.Args) > 0 {
-		if d.Args[0].Text != "two" {
-			return d.BadParam(0, "two")
-		}
-		m = lb.RandomTwo
-	}
-	if len(d.Args) > 1 && d.Args[1].Text != "least_conn" {
-		return d.BadParam(1, "least_conn")
-	}
-	p.spec.setMethod(m)
-	return nil
 }
 
 func (p *parsing) keepalive(d *conf.Directive) (err error) {
@@ -250,4 +203,10 @@ func (p *parsing) zone(d *conf.Directive) error {
 	}
 	p.spec.zone = append(p.spec.zone, d.Args[1].Text)
 	return nil
+}
+
+// state refuses nginx's file of servers that its API has set.
+func (p *parsing) state(d *conf.Directive) error {
+	return d.Errorf("is not supported: write the servers here; \"POST /upstream/NAME\" changes them while dyups runs, and " +
+		"\"GET /detail\" prints them as text that can be posted or put here")
 }

@@ -118,12 +118,29 @@ func TestRefused(t *testing.T) {
 		key, value, _ := strings.Cut(p, "=")
 		f("server 127.0.0.1:1 "+p+";", "invalid value \""+value+"\" of parameter \""+key+"\"")
 	}
-	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start=30s", "resolve", "route=a", "id=1", "weight"} {
+	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start", "resolve", "route=a", "id=1", "weight"} {
 		f("server 127.0.0.1:1 "+p+";", "body:1:20: invalid parameter \""+p+"\" in \"server\" directive")
 	}
 	for _, m := range []string{"ip_hash", "hash $arg_k", "hash a consistent", "random", "random two"} {
 		f(m+"; server 127.0.0.1:1; server 127.0.0.1:2 backup;", "does not support parameter \"backup\"")
 	}
+	for _, m := range []string{"ip_hash", "hash $arg_k", "maglev $arg_k", "random", "random two least_time=header"} {
+		f(m+"; server 127.0.0.1:1 slow_start=5s;", "does not support parameter \"slow_start\"; allowed with it: weight=, max_conns=")
+	}
+	f("server 127.0.0.1:1 slow_start=500ms;", "invalid value \"500ms\" of parameter \"slow_start\"")
+	f("hash $uri consistent balance_factor; server 127.0.0.1:1;", "invalid parameter \"balance_factor\" in \"hash\" directive")
+	for _, v := range []string{"1", "1.00", "0.5", "1.255", "x", "", "-2", "1e3", ".5", "999999"} {
+		f("hash $uri consistent balance_factor="+v+"; server 127.0.0.1:1;", "invalid value \""+v+"\" of parameter \"balance_factor\"")
+	}
+	f("hash $uri balance_factor=2 consistent; server 127.0.0.1:1;", "invalid parameter \"balance_factor=2\"")
+	f("maglev $nosuch; server 127.0.0.1:1;", "body:1:8: invalid key \"$nosuch\" in \"maglev\" directive: unknown")
+	f("least_time; server 127.0.0.1:1;", "invalid number of arguments")
+	f("least_time body; server 127.0.0.1:1;", "invalid parameter \"body\"")
+	f("least_time header x; server 127.0.0.1:1;", "invalid parameter \"x\"")
+	f("queue 0; server 127.0.0.1:1;", "invalid value \"0\"")
+	f("queue 5 10s; server 127.0.0.1:1;", "invalid parameter \"10s\" in \"queue\" directive")
+	f("queue 5 timeout=x; server 127.0.0.1:1;", "invalid value \"x\" of parameter \"timeout\"")
+	f("state /var/lib/servers; server 127.0.0.1:1;", "\"POST /upstream/NAME\" changes them")
 	f("hash; server 127.0.0.1:1;", "invalid number of arguments")
 	f("hash $uri foo; server 127.0.0.1:1;", "invalid parameter \"foo\" in \"hash\" directive")
 	f("hash $nosuch; server 127.0.0.1:1;", "body:1:6: invalid key \"$nosuch\" in \"hash\" directive: unknown")
@@ -163,6 +180,15 @@ func TestDetail(t *testing.T) {
 	f("keepalive 4; server 127.0.0.1:1; keepalive_requests 5; keepalive_time 1500ms; keepalive_timeout 1m;",
 		"server 127.0.0.1:1;\nkeepalive 4;\nkeepalive_requests 5;\nkeepalive_time 1500ms;\n")
 	f("keepalive 0; random two; zone z 64k; server multi.test;", "server 127.0.0.1:80;\nrandom two least_conn;\nzone z 64k;\nkeepalive 0;\n")
+	f("random two least_time=last_byte; queue 7; server 127.0.0.1:1; server 127.0.0.1:2;",
+		"server 127.0.0.1:1;\nserver 127.0.0.1:2;\nrandom two least_time=last_byte;\nqueue 7;\n")
+	f("queue 7 timeout=1500ms; random two least_time=header; server 127.0.0.1:1;",
+		"server 127.0.0.1:1;\nrandom two least_time=header;\nqueue 7 timeout=1500ms;\n")
+	f("least_time header; server 127.0.0.1:1 slow_start=30s; server 127.0.0.1:2 backup;",
+		"server 127.0.0.1:1 slow_start=30s;\nserver 127.0.0.1:2 backup;\nleast_time header;\n")
+	f("least_time last_byte inflight; server 127.0.0.1:1;", "server 127.0.0.1:1;\nleast_time last_byte inflight;\n")
+	f("maglev $uri; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nmaglev $uri;\n")
+	f("hash a consistent balance_factor=1.5; server 127.0.0.1:1;", "server 127.0.0.1:1;\nhash a consistent balance_factor=1.5;\n")
 	f("keepalive 32; server multi.test;", "server 127.0.0.1:80\n")
 	f("server 'unix:/a b';", "server \"unix:/a b\";\n")
 	u := storeOf(t, "server multi.test; server one.test weight=2 down;").Load().Lookup([]byte("dy"))

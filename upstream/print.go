@@ -116,6 +116,9 @@ func (s *Server) directive(address string) *conf.Directive {
 	if s.FailTimeout != 10*time.Second {
 		args = append(args, "fail_timeout="+seconds(s.FailTimeout))
 	}
+	if s.SlowStart != 0 {
+		args = append(args, "slow_start="+seconds(s.SlowStart))
+	}
 	if s.Backup {
 		args = append(args, "backup")
 	}
@@ -129,18 +132,18 @@ func (s *Server) directive(address string) *conf.Directive {
 // behind the servers, where every method accepts backups.
 func (s *Spec) directives() (ds []*conf.Directive) {
 	add := func(name string, args ...string) { ds = append(ds, statement(name, args...)) }
-	switch s.method {
-	case lb.IPHash, lb.LeastConn, lb.Random:
-		add(methodNames[s.method])
-	case lb.RandomTwo:
-		add("random", "two", "least_conn")
-	case lb.Hash:
-		add("hash", s.key)
-	case lb.ConsistentHash:
-		add("hash", s.key, "consistent")
+	if s.method != lb.RoundRobin {
+		add(methodNames[s.method], s.methodArgs()...)
 	}
 	if s.zone != nil {
 		add("zone", s.zone...)
+	}
+	if q := s.queue; q.max > 0 {
+		args := []string{strconv.Itoa(q.max)}
+		if q.timeout != defaultQueueTimeout {
+			args = append(args, "timeout="+milliseconds(q.timeout))
+		}
+		add("queue", args...)
 	}
 	k, usual := s.keepalive, defaultKeepalive
 	if k.conns != usual.conns {

@@ -15,10 +15,12 @@ type Spec struct {
 	servers   []Server // one for each address, without State
 	lines     []line   // one for each server directive
 	method    lb.Method
+	options   lb.Options
 	key       string // of hash
 	hashKey   any    // what the Compiler made of key
 	keepalive keepalive
 	zone      []string // arguments of zone
+	queue     queueSpec
 	plan      *lb.Plan
 }
 
@@ -26,8 +28,7 @@ type Spec struct {
 func (s *Spec) brief() bool {
 	const steps = 16 << 10 // of a few nanoseconds each
 	switch s.method {
-	case lb.RoundRobin, lb.IPHash, lb.LeastConn, lb.Hash, lb.Random, lb.RandomTwo:
-	default:
+	case lb.ConsistentHash, lb.Maglev:
 		return false
 	}
 	sum := 0
@@ -87,7 +88,8 @@ var ErrLengthy = errors.New("cannot read upstream block at once")
 // methodNames are the directives of the methods, as Upstream.Method gives them.
 var methodNames = [...]string{
 	lb.RoundRobin: "", lb.IPHash: "ip_hash", lb.LeastConn: "least_conn", lb.Hash: "hash",
-	lb.ConsistentHash: "hash", lb.Random: "random", lb.RandomTwo: "random",
+	lb.ConsistentHash: "hash", lb.Random: "random", lb.RandomTwo: "random", lb.RandomTwoTime: "random",
+	lb.LeastTime: "least_time", lb.Maglev: "maglev",
 }
 
 // finish computes the balancing plan, the last step of making a Spec.
@@ -96,17 +98,22 @@ func (s *Spec) finish() {
 	for i := range s.servers {
 		peers[i] = s.servers[i].peer()
 	}
-	s.plan = lb.NewPlan(s.method, peers)
+	s.plan = s.options.NewPlan(s.method, peers)
 }
+
+// timed reports whether the method goes by response times.
+func (s *Spec) timed() bool { return s.method == lb.LeastTime || s.method == lb.RandomTwoTime }
 
 // build makes the upstream of the spec under a name. States, cursor and place in the order are taken over from old,
 // the upstream of that name in the table before; nil: there is none. The states that old had and the new one does
-// not are appended to retired.
-func (s *Spec) build(c *Change, old *Upstream, retired []*State) (*Upstream, []*State) {
+// not are appended to retired. A server that comes to an upstream which was there before begins slowly, if it is told to.
+// isNew is called for each server with a new state; it may be nil.
+func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Upstream, *Server)) (*Upstream, []*State) {
 	u := &Upstream{
 		Name: c.Name, Source: c.Source, Method: methodNames[s.method], HashKey: s.hashKey, NeedsAddr: s.method == lb.IPHash,
 		Keepalive: s.keepalive.conns, KeepaliveRequests: s.keepalive.requests,
 		KeepaliveTime: s.keepalive.time, KeepaliveTimeout: s.keepalive.timeout,
+		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Timed: s.timed(), LastByte: s.options.LastByte,
 		Servers: make([]*Server, len(s.servers)), spec: s, key: keyOf([]byte(c.Name)),
 	}
 	servers := make([]Server, len(s.servers))
@@ -123,8 +130,15 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State) (*Upstream, []*
 	for _, sv := range u.Servers {
 		if sv.State == nil {
 			sv.State = new(State)
+			if old != nil && sv.SlowStart > 0 {
+				sv.State.live.Start(NowNs())
+			}
+			if isNew != nil {
+				isNew(u, sv)
+			}
 		}
 	}
+	u.Queue = s.queue.carry(old)
 	u.bind(s.plan)
 	return u, retired
 }

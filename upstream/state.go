@@ -25,3 +25,17 @@ func (s *State) InFlight() int64 { return s.live.InFlight() }
 
 // Fails is the number of failures that count towards max_fails at present.
 func (s *State) Fails() int64 { return s.live.Fails() }
+
+// Bar leaves the server out of all picks until Unbar, whatever its failures: for an active check that it has not passed.
+// Requests in flight go on.
+func (s *State) Bar() { s.live.Bar() }
+
+// Unbar ends Bar at nowNs (see NowNs) and begins the server's slow start. It does nothing if the server is not barred.
+func (s *State) Unbar(nowNs int64) { s.live.Unbar(nowNs) }
+
+// Barred reports whether Bar is in force.
+func (s *State) Barred() bool { return s.live.Barred() }
+
+// Times gives the average times to the response header and to the last byte, in milliseconds; 0: none is known. They are
+// kept for the methods that go by them (Upstream.Timed).
+func (s *State) Times() (headerMs, lastByteMs int) { return s.live.Times() }

@@ -15,6 +15,7 @@ type Store struct {
 	table    atomic.Pointer[Table]
 	mu       sync.Mutex // held by writers, and while watchers run
 	watchers []func(old, new *Table)
+	isNew    func(*Upstream, *Server)
 	sealed   seal // of the published table, in builds with the tag invariants
 }
 
@@ -39,6 +40,7 @@ func (s *Store) Apply(changes []Change) (errs []error) {
 	errs = make([]error, len(changes))
 	t := old.edit()
 	var retired []*State
+	var queues []*Queue
 	applied := 0
 	for i := range changes {
 		c := &changes[i]
@@ -52,14 +54,18 @@ func (s *Store) Apply(changes []Change) (errs []error) {
 			retired = appendStates(retired, was)
 		} else {
 			var u *Upstream
-			u, retired = c.Spec.build(c, was, retired)
+			u, retired = c.Spec.build(c, was, retired, s.isNew)
 			t.put(u)
+		}
+		if was != nil && was.Queue != nil {
+			queues = append(queues, was.Queue)
 		}
 		applied++
 	}
 	if applied > 0 {
 		s.publish(old, t, retired)
 	}
+	wake(queues)
 	return errs
 }
 
@@ -80,17 +86,29 @@ func (s *Store) Replace(changes []Change) error {
 			return fmt.Errorf("cannot replace the table: duplicate upstream %q", c.Name)
 		}
 		var u *Upstream
-		u, retired = c.Spec.build(c, old.Lookup([]byte(c.Name)), retired)
+		u, retired = c.Spec.build(c, old.Lookup([]byte(c.Name)), retired, s.isNew)
 		u.seq = 0 // the order is the new one
 		t.put(u)
 	}
+	var queues []*Queue
 	t.Diff(old, func(before, after *Upstream) {
 		if after == nil {
 			retired = appendStates(retired, before)
 		}
+		if before != nil && before.Queue != nil {
+			queues = append(queues, before.Queue)
+		}
 	})
 	s.publish(old, t, retired)
+	wake(queues)
 	return nil
+}
+
+// wake has those who wait look for a server in the new table.
+func wake(queues []*Queue) {
+	for _, q := range queues {
+		q.Wake()
+	}
 }
 
 // publish swaps the tables, then retires what left, then tells the watchers: whoever sees a state retired finds a
@@ -114,6 +132,11 @@ func (s *Store) Watch(f func(old, new *Table)) {
 	defer s.mu.Unlock()
 	s.watchers = append(s.watchers, f)
 }
+
+// OnNew sets a function that is called for every server with a new State, before a table with it can be seen: what has to be
+// checked first is barred there. It runs under the writers' lock, so it must return at once and call none of them. Not to be
+// called once the store is in use.
+func (s *Store) OnNew(f func(u *Upstream, sv *Server)) { s.isNew = f }
 
 func appendStates(states []*State, u *Upstream) []*State {
 	for _, s := range u.Servers {

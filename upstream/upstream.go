@@ -18,6 +18,7 @@ type Server struct {
 	MaxConns    int // 0: no bound
 	MaxFails    int // 0: failures are not counted
 	FailTimeout time.Duration
+	SlowStart   time.Duration // time in which the weight rises after a recovery or when the server is new; 0: at once
 	Backup      bool
 	Down        bool
 	State       *State
@@ -28,10 +29,18 @@ type Server struct {
 type Upstream struct {
 	Name    string    // as last written
 	Servers []*Server // index = what Pick returns
-	Method  string    // "", "ip_hash", "least_conn", "hash", "random"
+	Method  string    // directive of the method; "" for weighted round robin
 	// HashKey is what Compiler made of the KEY of "hash KEY", nil otherwise. NeedsAddr: picks want the client's address.
 	HashKey   any
 	NeedsAddr bool
+	// Timed: Observe is wanted after each try that succeeds. Waiting: Answered is wanted once for every pick, when the
+	// response header has come, or with LastByte at its end, or when the try ends before that.
+	Timed, Waiting, LastByte bool
+	// Requests that find no server wait in Queue, QueueMax of them at most and for QueueTimeout. 0: they do not wait, but some
+	// may still be in Queue, which is nil where none ever did.
+	Queue        *Queue
+	QueueMax     int
+	QueueTimeout time.Duration
 	// Idle connections kept to this upstream by each loop, and their bounds.
 	Keepalive         int // 0: none kept
 	KeepaliveRequests int
@@ -76,8 +85,18 @@ func (u *Upstream) Done(i int, o Outcome, nowNs int64) (disabled bool) {
 		l.Succeed()
 	}
 	l.Release()
+	u.Queue.Wake()
 	return disabled
 }
+
+// Observe records the times from the start of a try on server i to the response header and to the last byte, below 0 where
+// one is not known, for the methods that go by them (Timed). Only tries that succeeded count.
+func (u *Upstream) Observe(i int, headerNs, lastByteNs int64) {
+	u.Servers[i].State.live.Observe(headerNs, lastByteNs)
+}
+
+// Answered ends the time for which the pick of server i at startNs (lb.Query.NowNs) counts as waiting: see Waiting.
+func (u *Upstream) Answered(i int, startNs int64) { u.Servers[i].State.live.Answered(startNs) }
 
 // Untry takes server i out of the tried set, so that one more try on it is possible (stale keep-alive connection).
 func (u *Upstream) Untry(q *lb.Query, i int) { q.Tried.Remove(i) }
@@ -110,7 +129,7 @@ func Single(name string, servers ...*Server) *Upstream {
 func (s *Server) peer() lb.Peer {
 	return lb.Peer{
 		Name: s.Name, Weight: s.Weight, MaxConns: s.MaxConns, MaxFails: s.MaxFails,
-		FailTimeoutNs: int64(s.FailTimeout), Backup: s.Backup, Down: s.Down,
+		FailTimeoutNs: int64(s.FailTimeout), SlowStartNs: int64(s.SlowStart), Backup: s.Backup, Down: s.Down,
 	}
 }
 
@@ -122,4 +141,5 @@ func (u *Upstream) bind(plan *lb.Plan) {
 	}
 	u.picker = plan.Bind(live, u.cursor)
 	u.tries = plan.Tries()
+	u.Waiting = plan.CountsWaiting()
 }

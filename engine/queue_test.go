@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dyups/upstream"
+)
+
+// gate is a backend that answers a request with its path once the test lets it.
+type gate struct {
+	addr  string
+	came  chan string // paths, as requests arrive
+	leave chan bool   // one for each answer
+}
+
+func newGate(t *testing.T) *gate {
+	g := &gate{came: make(chan string, 100), leave: make(chan bool, 100)}
+	g.addr = httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+		g.came <- req.URL.Path
+		select {
+		case <-g.leave:
+		case <-time.After(deadline):
+			return false
+		}
+		_, err := fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(req.URL.Path), req.URL.Path)
+		return err == nil
+	})
+	return g
+}
+
+// next gives the path of the next request that arrives.
+func (g *gate) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case p := <-g.came:
+		return p
+	case <-time.After(deadline):
+		t.Fatal("no request arrives")
+		return ""
+	}
+}
+
+const queueConf = `upstream u { server %s max_conns=1; %s }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`
+
+// waiting waits until n requests are in the queue of u.
+func (r *rig) waiting(n int) {
+	r.t.Helper()
+	wait(r.t, fmt.Sprintf("%d requests in the queue", n), func() bool {
+		q := r.store.Load().Lookup([]byte("u")).Queue
+		return q != nil && q.Waiting() == n
+	})
+}
+
+// ask sends a request for a path over a connection of its own.
+func (r *rig) ask(path string) *client {
+	c := r.dial(0)
+	c.send("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
+	return c
+}
+
+func (c *client) want(status int, body string) {
+	c.t.Helper()
+	if resp, got := c.read("GET"); resp.StatusCode != status || status == 200 && got != body {
+		c.t.Errorf("got %d %q, want %d %q", resp.StatusCode, got, status, body)
+	}
+}
+
+// TestQueueOrder: requests wait for the one place in the order in which they came, on whatever loop; one too many is refused,
+// one that leaves is not missed.
+func TestQueueOrder(t *testing.T) {
+	g := newGate(t)
+	r := newRig(t, 2, fmt.Sprintf(queueConf, g.addr, "queue 4;"))
+	first := r.ask("/0")
+	if p := g.next(t); p != "/0" {
+		t.Fatalf("%s arrives", p)
+	}
+	var cs []*client
+	for i := 1; i <= 4; i++ {
+		cs = append(cs, r.ask(fmt.Sprintf("/%d", i)))
+		r.waiting(i)
+	}
+	r.ask("/5").want(502, "")
+	if !r.logged("upstream queue is full while connecting to upstream") {
+		t.Error("the log does not say that the queue is full")
+	}
+	_ = cs[1].Close() // leaves
+	r.waiting(3)
+	g.leave <- true
+	first.want(200, "/0")
+	for _, i := range []int{1, 3, 4} {
+		path := fmt.Sprintf("/%d", i)
+		if p := g.next(t); p != path {
+			t.Fatalf("%s arrives, not %s", p, path)
+		}
+		g.leave <- true
+		cs[i-1].want(200, path)
+	}
+	r.waiting(0)
+	late := r.ask("/6")
+	g.leave <- true
+	late.want(200, "/6")
+}
+
+// TestQueueTimeout: who has waited too long gets 502, and does not stand in the way of others.
+func TestQueueTimeout(t *testing.T) {
+	g := newGate(t)
+	r := newRig(t, 1, fmt.Sprintf(queueConf, g.addr, "queue 4 timeout=300ms;"))
+	first := r.ask("/0")
+	g.next(t)
+	a, b := r.ask("/1"), r.ask("/2")
+	a.want(502, "")
+	b.want(502, "")
+	if !r.logged("upstream queue timed out while connecting to upstream") {
+		t.Error("the log does not say that the time was up")
+	}
+	g.leave <- true
+	first.want(200, "/0")
+	r.waiting(0)
+}
+
+// TestQueueUpdates: a server that is added, or a bound that is raised, is for those who wait; they keep their turn when the
+// upstream is replaced, also when it is to have no queue any more, and go elsewhere when it is deleted.
+func TestQueueUpdates(t *testing.T) {
+	g, h := newGate(t), newGate(t)
+	r := newRig(t, 2, fmt.Sprintf(queueConf, g.addr, "queue 4;"))
+	first := r.ask("/0")
+	g.next(t)
+	a := r.ask("/1")
+	r.waiting(1)
+	b := r.ask("/2")
+	r.waiting(2)
+	r.update("u", "server "+g.addr+" max_conns=1; server "+h.addr+" max_conns=1;")
+	if p := h.next(t); p != "/1" {
+		t.Fatalf("%s goes to the new server", p)
+	}
+	r.waiting(1)
+	r.ask("/3").want(502, "") // no queue for those who come now
+	r.update("u", "server "+g.addr+" max_conns=2; queue 4;")
+	if p := g.next(t); p != "/2" {
+		t.Fatalf("%s takes the new place", p)
+	}
+	c := r.ask("/4")
+	r.waiting(1)
+	if errs := r.store.Apply([]upstream.Change{{Name: "u"}}); errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	c.want(502, "") // u is no name of a server either
+	g.leave <- true
+	g.leave <- true
+	h.leave <- true
+	first.want(200, "/0")
+	a.want(200, "/1")
+	b.want(200, "/2")
+}
+
+// TestQueueRecovery: time alone ends a failure, and those who wait notice.
+func TestQueueRecovery(t *testing.T) {
+	var failed atomic.Bool
+	addr := httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+		if failed.CompareAndSwap(false, true) {
+			return false
+		}
+		_, err := io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		return err == nil
+	})
+	r := newRig(t, 1, `upstream u { server `+addr+` fail_timeout=1s; server 127.0.0.1:1 down; queue 4; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`)
+	r.ask("/0").want(502, "")
+	r.ask("/1").want(200, "ok")
+	if r.logged("no live upstreams") {
+		t.Error("the second request did not wait")
+	}
+}
+
+// TestLeastTime: the times that least_time goes by are those of the servers, and nothing is left waiting.
+func TestLeastTime(t *testing.T) {
+	slow := func(head, body time.Duration) string {
+		return httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+			time.Sleep(head)
+			_, err := io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+			time.Sleep(body)
+			_, _ = io.WriteString(w, "x")
+			return err == nil
+		})
+	}
+	lateHead, lateBody := slow(100*time.Millisecond, 0), slow(0, 200*time.Millisecond)
+	f := func(method string) {
+		t.Helper()
+		r := newRig(t, 1, `upstream u { `+method+` server `+lateHead+`; server `+lateBody+`; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`)
+		u := r.store.Load().Lookup([]byte("u"))
+		for i := range 2 { // one that is not known is tried before others
+			r.ask("/").want(200, "x")
+			wait(t, "the times of a server", func() bool {
+				known := 0
+				for _, s := range u.Servers {
+					if _, last := s.State.Times(); last > 0 && s.State.InFlight() == 0 {
+						known++
+					}
+				}
+				return known == i+1
+			})
+		}
+		head0, last0 := u.Servers[0].State.Times()
+		head1, last1 := u.Servers[1].State.Times()
+		if head0 < 100 || last0 < 100 || last1 < 200 || head1 >= last1 {
+			t.Errorf("%s: header and last byte after %d and %d ms, %d and %d ms", method, head0, last0, head1, last1)
+		}
+	}
+	f("least_time header;")
+	f("least_time header inflight;")
+	f("least_time last_byte;")
+	f("least_time last_byte inflight;")
+	f("random two least_time=header;")
+}
