@@ -100,18 +100,19 @@ func (ex *exchange) open() bool {
 	ex.r.Response = nil // its bytes are those of an earlier try
 	ex.body.atOff, ex.body.memSent = 0, 0
 	ex.body.chunk = ex.body.chunk[:0]
+	from := ex.localTo()
 	if !ex.fresh {
-		if b := l.takeIdle(srv.State); b != nil && ex.usable(b) {
+		if b := l.takeIdle(srv.State, from); b != nil && ex.usable(b) {
 			ex.attach(b, true)
 			ex.try().ConnectNs = 0
 			return ex.to(phAwait)
 		}
 	}
-	fd, wait, errno := sysConnect(srv.Addr, srv.Unix)
+	fd, wait, errno := sysConnect(srv.Addr, srv.Unix, from, ex.r.Loc.Proxy.BindTransparent)
 	if errno != 0 {
 		return ex.connectFailed(errno)
 	}
-	b := &conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, openedNs: l.nowNs, canWrite: !wait}
+	b := &conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, remote: from, openedNs: l.nowNs, canWrite: !wait}
 	if err := l.register(b, evIn|evOut|evRDHup|evEdge); err != nil {
 		sysClose(fd)
 		l.eng.logRequest(Crit, ex, err.Error())

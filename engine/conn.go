@@ -46,7 +46,7 @@ type conn struct {
 
 	// Clients.
 	ls       *listener
-	remote   netip.AddrPort
+	remote   netip.AddrPort // of a backend's: the local address it was bound to (proxy_bind), zero: none
 	serial   uint64
 	requests int   // on this connection, the one under way included
 	partial  bool  // unread input is part of a head: parse again only with more

@@ -1,6 +1,10 @@
 package engine
 
-import "dyups/upstream"
+import (
+	"net/netip"
+
+	"dyups/upstream"
+)
 
 // idlePool is the idle conns of one server on one loop: a stack, so that the warmest is used first and the others may
 // time out. Only the loop touches it.
@@ -23,14 +27,18 @@ func (l *Loop) poolOf(s *upstream.State) *idlePool {
 	return p
 }
 
-// takeIdle pops an idle conn to the server, nil if there is none.
-func (l *Loop) takeIdle(s *upstream.State) *conn {
+// takeIdle pops an idle conn to the server, nil if there is none, or if the last one was bound to another local address than
+// from.
+func (l *Loop) takeIdle(s *upstream.State, from netip.AddrPort) *conn {
 	p := l.poolOf(s)
 	if p == nil {
 		return nil
 	}
 	for n := len(p.conns); n > 0; n = len(p.conns) {
 		c := p.conns[n-1]
+		if c.remote != from {
+			return nil
+		}
 		p.conns[n-1] = nil
 		p.conns = p.conns[:n-1]
 		c.idle, c.pool = false, nil

@@ -87,34 +87,67 @@ func localAddr(fd int) netip.AddrPort {
 	return addrOf(&rsa)
 }
 
-// sysConnect opens a non-blocking connection; EINPROGRESS is reported as errno 0 with pending true.
-func sysConnect(addr netip.AddrPort, unix string) (fd int, pending bool, errno syscall.Errno) {
+// sysBind gives a socket its local address before it connects, with options as nginx's ngx_event_connect_peer sets them: a
+// port of the kernel's choice is chosen only when it connects, so that one port serves many destinations.
+func sysBind(fd uintptr, from netip.AddrPort, transparent bool) syscall.Errno {
+	const bindAddressNoPort = 24 // IP_BIND_ADDRESS_NO_PORT, ip(7)
+	set := func(level, name uintptr) syscall.Errno {
+		one := int32(1)
+		_, _, e := syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, fd, level, name, uintptr(unsafe.Pointer(&one)), 4, 0)
+		return e
+	}
+	if transparent {
+		level, name := uintptr(syscall.IPPROTO_IP), uintptr(syscall.IP_TRANSPARENT)
+		if from.Addr().Is6() {
+			level, name = syscall.IPPROTO_IPV6, 75 // IPV6_TRANSPARENT
+		}
+		if e := set(level, name); e != 0 {
+			return e
+		}
+	}
+	if from.Port() == 0 {
+		_ = set(syscall.IPPROTO_IP, bindAddressNoPort)
+	} else {
+		_ = set(syscall.SOL_SOCKET, syscall.SO_REUSEADDR)
+	}
 	var rsa syscall.RawSockaddrAny
-	var size uintptr
-	family := uintptr(syscall.AF_UNIX)
+	_, size := sockaddr(&rsa, from, "")
+	_, _, e := syscall.RawSyscall(syscall.SYS_BIND, fd, uintptr(unsafe.Pointer(&rsa)), size)
+	return e
+}
+
+// sockaddr writes an IP address or the path of a unix socket into rsa; size 0: the path is too long.
+func sockaddr(rsa *syscall.RawSockaddrAny, addr netip.AddrPort, unix string) (family, size uintptr) {
 	switch {
 	case unix != "":
-		sa := (*syscall.RawSockaddrUnix)(unsafe.Pointer(&rsa))
+		sa := (*syscall.RawSockaddrUnix)(unsafe.Pointer(rsa))
 		if len(unix) >= len(sa.Path) {
-			return -1, false, syscall.ENAMETOOLONG
+			return 0, 0
 		}
 		sa.Family = syscall.AF_UNIX
 		for i := range len(unix) {
 			sa.Path[i] = int8(unix[i])
 		}
-		size = unsafe.Offsetof(sa.Path) + uintptr(len(unix)) + 1
+		return syscall.AF_UNIX, unsafe.Offsetof(sa.Path) + uintptr(len(unix)) + 1
 	case addr.Addr().Is4():
-		family = syscall.AF_INET
-		sa := (*syscall.RawSockaddrInet4)(unsafe.Pointer(&rsa))
+		sa := (*syscall.RawSockaddrInet4)(unsafe.Pointer(rsa))
 		sa.Family, sa.Addr = syscall.AF_INET, addr.Addr().As4()
 		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:], addr.Port())
-		size = unsafe.Sizeof(*sa)
-	default:
-		family = syscall.AF_INET6
-		sa := (*syscall.RawSockaddrInet6)(unsafe.Pointer(&rsa))
-		sa.Family, sa.Addr = syscall.AF_INET6, addr.Addr().As16()
-		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:], addr.Port())
-		size = unsafe.Sizeof(*sa)
+		return syscall.AF_INET, unsafe.Sizeof(*sa)
+	}
+	sa := (*syscall.RawSockaddrInet6)(unsafe.Pointer(rsa))
+	sa.Family, sa.Addr = syscall.AF_INET6, addr.Addr().As16()
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:], addr.Port())
+	return syscall.AF_INET6, unsafe.Sizeof(*sa)
+}
+
+// sysConnect opens a non-blocking connection; EINPROGRESS is reported as errno 0 with pending true. It comes from the local
+// address from, if that is valid, which need not be one of this machine's where transparent is set.
+func sysConnect(addr netip.AddrPort, unix string, from netip.AddrPort, transparent bool) (fd int, pending bool, errno syscall.Errno) {
+	var rsa syscall.RawSockaddrAny
+	family, size := sockaddr(&rsa, addr, unix)
+	if size == 0 {
+		return -1, false, syscall.ENAMETOOLONG
 	}
 	n, _, e := syscall.RawSyscall(syscall.SYS_SOCKET, family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if e != 0 {
@@ -124,6 +157,12 @@ func sysConnect(addr netip.AddrPort, unix string) (fd int, pending bool, errno s
 	if family != syscall.AF_UNIX {
 		one := int32(1)
 		_, _, _ = syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, n, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, uintptr(unsafe.Pointer(&one)), 4, 0)
+	}
+	if from.IsValid() && family != syscall.AF_UNIX {
+		if e := sysBind(n, from, transparent); e != 0 {
+			sysClose(fd)
+			return -1, false, e
+		}
 	}
 	_, _, e = syscall.RawSyscall(syscall.SYS_CONNECT, n, uintptr(unsafe.Pointer(&rsa)), size)
 	switch e {
@@ -239,7 +278,7 @@ func abandoned(path string) bool {
 	if err != nil || fi.Mode()&os.ModeSocket == 0 {
 		return false
 	}
-	fd, _, e := sysConnect(netip.AddrPort{}, path)
+	fd, _, e := sysConnect(netip.AddrPort{}, path, netip.AddrPort{}, false)
 	if fd >= 0 {
 		sysClose(fd)
 	}

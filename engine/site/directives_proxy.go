@@ -1,6 +1,7 @@
 package site
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 
@@ -73,6 +74,7 @@ func proxyRules() []rule {
 			l.proxy.pass = d
 			return l.setContent(d, Proxy)
 		}},
+		{Name: "proxy_bind", In: inLoc, Min: 1, Max: 2, Set: setProxyBind},
 		duration("proxy_connect_timeout", func(p *ProxyConf) *time.Duration { return &p.ConnectTimeout }),
 		duration("proxy_send_timeout", func(p *ProxyConf) *time.Duration { return &p.SendTimeout }),
 		duration("proxy_read_timeout", func(p *ProxyConf) *time.Duration { return &p.ReadTimeout }),
@@ -152,6 +154,39 @@ func setNextUpstream(l *level, d *conf.Directive) error {
 	}
 	l.proxy.conf.Next = n
 	return nil
+}
+
+// setProxyBind reads "proxy_bind ADDRESS[:PORT] [transparent] | off".
+func setProxyBind(l *level, d *conf.Directive) (err error) {
+	p := &l.proxy.conf
+	p.Bind, p.BindTransparent = nil, false
+	text := d.Args[0].Text
+	if len(d.Args) == 2 {
+		if _, err = d.Enum(1, "transparent"); err != nil {
+			return err
+		}
+		p.BindTransparent = true
+	} else if text == "off" {
+		return nil
+	}
+	if p.Bind, err = l.value(d.Args[0]); err != nil {
+		return err
+	}
+	if _, plain := p.Bind.Static(); plain {
+		if _, ok := ParseLocal(text); !ok {
+			return d.Value(0).Invalid("ADDRESS[:PORT] or \"off\"")
+		}
+	}
+	return nil
+}
+
+// ParseLocal reads the ADDRESS[:PORT] of proxy_bind, an IPv6 address in brackets or without a port.
+func ParseLocal(s string) (netip.AddrPort, bool) {
+	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+		return netip.AddrPortFrom(a, 0), true
+	}
+	a, err := netip.ParseAddrPort(s)
+	return a, err == nil
 }
 
 func setProxyHeader(l *level, d *conf.Directive) error {

@@ -173,7 +173,9 @@ type ProxyConf struct {
 	Upstream string // no variable in the host part: its name as written ("host1", "127.0.0.1", "[::1]"), else ""
 	pass     *Value // the whole of proxy_pass when it has variables, else nil
 
-	HTTP10           bool // proxy_http_version 1.0
+	Bind             *Value // proxy_bind: ADDRESS[:PORT] that connections come from; nil: the kernel chooses
+	BindTransparent  bool   // ... also one that is not this machine's
+	HTTP10           bool   // proxy_http_version 1.0
 	ConnectTimeout   time.Duration
 	SendTimeout      time.Duration
 	ReadTimeout      time.Duration
