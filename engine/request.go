@@ -51,9 +51,15 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 
 var connectionName = []byte("Connection")
 
-// appendRequestFraming writes how long the body is: known once it was read whole, chunked while it streams.
+// appendRequestFraming writes how long the body is: known once it was read whole, chunked while it streams. That of
+// proxy_set_body is left in ex.aux.
 func (ex *exchange) appendRequestFraming(dst []byte) []byte {
 	h, b := &ex.head, &ex.body
+	if v := ex.r.Loc.Proxy.SetBody; v != nil {
+		ex.aux = v.Append(ex.aux[:0], &ex.r)
+		dst = append(dst, "Content-Length: "...)
+		return append(codec.AppendUint(dst, uint64(len(ex.aux))), '\r', '\n')
+	}
 	switch {
 	case !ex.sendsBody() || !present(h):
 		return dst
@@ -70,9 +76,10 @@ func (ex *exchange) appendRequestFraming(dst []byte) []byte {
 }
 
 // sendsBody reports whether the request's body goes to the backend: an error_page that turned the request into a GET
-// leaves it behind.
+// leaves it behind, and proxy_set_body puts another in its place.
 func (ex *exchange) sendsBody() bool {
-	return !ex.body.bad && ex.r.Loc.Proxy.PassBody && ex.r.Method == ex.head.MethodID
+	p := ex.r.Loc.Proxy
+	return !ex.body.bad && p.PassBody && p.SetBody == nil && ex.r.Method == ex.head.MethodID
 }
 
 func (ex *exchange) appendClientFields(dst []byte, h *codec.RequestHead, p *site.ProxyConf) []byte {
@@ -99,6 +106,9 @@ func (ex *exchange) sendHead() bool {
 	head := ex.appendRequest(l.wbuf[:0])
 	l.wbuf = head[:0]
 	b := &ex.body
+	if ex.r.Loc.Proxy.SetBody != nil {
+		head = append(head, ex.aux...)
+	}
 	if ex.sendsBody() && b.file == nil && len(b.mem) > 0 && b.done && len(head)+len(b.mem) <= cap(head) {
 		head = append(head, b.mem...)
 		b.memSent = len(b.mem)

@@ -98,6 +98,10 @@ func proxyRules() []rule {
 			l.proxy.conf.Method, err = l.value(d.Args[0])
 			return err
 		}},
+		{Name: "proxy_set_body", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.proxy.conf.SetBody, err = l.value(d.Args[0])
+			return err
+		}},
 		{Name: "proxy_set_header", In: inLoc, Min: 2, Max: 2, Many: true, Set: setProxyHeader},
 		{Name: "proxy_hide_header", In: inLoc, Min: 1, Max: 1, Many: true, Set: func(l *level, d *conf.Directive) error {
 			if l.fresh("proxy_hide_header") {

@@ -197,6 +197,7 @@ type ProxyConf struct {
 	Method          *Value // proxy_method; nil: the request's own
 	PassHeaders     bool   // proxy_pass_request_headers: client fields are sent on
 	PassBody        bool   // proxy_pass_request_body
+	SetBody         *Value // proxy_set_body: sent in place of the client's body; nil: that is sent
 	MaxTempFileSize int64  // proxy_max_temp_file_size, bytes; 0: no temporary file
 	BusyBuffersSize int64  // proxy_busy_buffers_size, bytes
 
