@@ -16,16 +16,18 @@ import (
 //
 //	invalid value "FOUND" in "NAME" directive, it must be ALLOWED
 type Value struct {
-	Text string
-	Pos  Pos
-	of   string // `in "NAME" directive` or `of parameter "KEY" in "NAME" directive`
+	Text  string
+	Pos   Pos
+	in    string // name of the directive
+	key   string // of the parameter, if it is one
+	param bool
 }
 
 // Value gives argument i, counted from 0 without the directive's name. i must be below len(d.Args), which a Rule
 // with the right Min makes sure of.
 func (d *Directive) Value(i int) Value {
 	w := d.Args[i]
-	return Value{Text: w.Text, Pos: w.Pos, of: fmt.Sprintf("in %s directive", quote(d.Name.Text))}
+	return Value{Text: w.Text, Pos: w.Pos, in: d.Name.Text}
 }
 
 // Param cuts argument i at its first "=": weight=5 gives "weight" and the value 5, placed behind the "=". Without
@@ -33,7 +35,7 @@ func (d *Directive) Value(i int) Value {
 func (d *Directive) Param(i int) (key string, v Value, ok bool) {
 	w := d.Args[i]
 	key, text, ok := strings.Cut(w.Text, "=")
-	v = Value{Text: text, Pos: w.Pos, of: fmt.Sprintf("of parameter %s in %s directive", quote(key), quote(d.Name.Text))}
+	v = Value{Text: text, Pos: w.Pos, in: d.Name.Text, key: key, param: true}
 	if ok {
 		v.Pos.Col += len(key) + 1
 		if w.Quoted {
@@ -48,7 +50,11 @@ func (d *Directive) Param(i int) (key string, v Value, ok bool) {
 
 // Invalid is the error that v is none of what is allowed here. allowed completes the sentence "it must be …".
 func (v Value) Invalid(allowed string) *Error {
-	return Errorf(v.Pos, "invalid value %s %s, it must be %s", quote(v.Text), v.of, allowed)
+	of := ""
+	if v.param {
+		of = " of parameter " + quote(v.key)
+	}
+	return Errorf(v.Pos, "invalid value %s%s in %s directive, it must be %s", quote(v.Text), of, quote(v.in), allowed)
 }
 
 // OnOff reads "on" or "off" in either case, as nginx does.
