@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -219,4 +221,49 @@ server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`)
 	f("least_time last_byte;")
 	f("least_time last_byte inflight;")
 	f("random two least_time=header;")
+}
+
+// TestQueueStorm: many clients on few places, while the upstream changes: each request is answered, no bound is passed, nobody
+// is left behind.
+func TestQueueStorm(t *testing.T) {
+	var now, most atomic.Int32
+	addr := httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+		n := now.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		runtime.Gosched()
+		now.Add(-1)
+		_, err := io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		return err == nil
+	})
+	r := newRig(t, 2, fmt.Sprintf(queueConf, addr, "queue 1000;"))
+	var wg sync.WaitGroup
+	for range 40 {
+		c := r.dial(0)
+		wg.Go(func() {
+			for range 20 {
+				if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := http.ReadResponse(c.r, nil)
+				if err != nil || resp.StatusCode != 200 {
+					t.Errorf("%v, %v", resp, err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+			}
+		})
+	}
+	for i := range 50 {
+		r.update("u", fmt.Sprintf("server %s max_conns=%d; queue 1000;", addr, 1+i%2))
+	}
+	wg.Wait()
+	r.waiting(0)
+	if most.Load() > 2 {
+		t.Errorf("%d requests at once on two places", most.Load())
+	}
+	if n := r.store.Load().Lookup([]byte("u")).Servers[0].State.InFlight(); n != 0 {
+		t.Errorf("%d requests are left in flight", n)
+	}
 }
