@@ -251,6 +251,7 @@ func (b *logBatch) closeAfter(c *conn) {
 		c.logged()
 		return
 	}
+	c.held = true
 	b.waiting = append(b.waiting, c)
 }
 

@@ -112,7 +112,8 @@ func (ex *exchange) open() bool {
 	if errno != 0 {
 		return ex.connectFailed(errno)
 	}
-	b := &conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, remote: from, openedNs: l.nowNs, canWrite: !wait}
+	b := l.newConn()
+	*b = conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, remote: from, openedNs: l.nowNs, canWrite: !wait}
 	if err := l.register(b, evIn|evOut|evRDHup|evEdge); err != nil {
 		sysClose(fd)
 		l.eng.logRequest(Crit, ex, err.Error())

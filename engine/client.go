@@ -40,7 +40,8 @@ func (l *Loop) accept(lc *conn) {
 		default: // EAGAIN: another loop was faster, or the backlog is empty
 			return
 		}
-		c := &conn{loop: l, fd: fd, kind: kindClient, slot: -1, canWrite: true, ls: lc.ls,
+		c := l.newConn()
+		*c = conn{loop: l, fd: fd, kind: kindClient, slot: -1, canWrite: true, ls: lc.ls,
 			remote: addrOf(&rsa), openedNs: l.nowNs, serial: l.eng.serial.Add(1)}
 		if err := l.register(c, evIn|evOut|evRDHup|evEdge); err != nil {
 			l.eng.log(Crit, c.serial, err.Error())
@@ -245,6 +246,7 @@ func (c *conn) finish(linger bool) {
 
 // logged goes on with a conn in state closing once its record is written.
 func (c *conn) logged() {
+	c.held = false
 	if !c.lingers || c.fd < 0 {
 		c.close()
 		return

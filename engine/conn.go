@@ -31,6 +31,7 @@ type conn struct {
 	dead              bool // reset, or closed both ways
 	progress          bool // output went out since the send timeout was armed
 	queued            bool // stands in the loop's list of conns to go on with
+	held              bool // waits for the log's writer to post it
 
 	// Timer wheel; slot < 0: not linked. deadline 0: none.
 	slot         int32
@@ -215,6 +216,38 @@ func (c *conn) close() {
 		l.clients.remove(c)
 		c.ls.inst.unref()
 		l.release()
+	}
+	l.closed = append(l.closed, c)
+}
+
+// connsKept bounds the loop's stock of conns to be used again, 5 MB of them.
+const connsKept = 1 << 14
+
+// newConn gives an empty conn.
+func (l *Loop) newConn() *conn {
+	n := len(l.spareConns)
+	if n == 0 {
+		return new(conn)
+	}
+	c := l.spareConns[n-1]
+	l.spareConns = l.spareConns[:n-1]
+	return c
+}
+
+// recycle makes the conns that were closed in this turn ready to be used again, at its end, when nobody looks at them any more:
+// a burst of connections is then no burst of garbage, which would take up as much memory as they did until it is collected.
+// Those that a list still has are left to the collector.
+func (l *Loop) recycle() {
+	for i, c := range l.closed {
+		l.closed[i] = nil
+		if !c.queued && !c.held && len(l.spareConns) < connsKept {
+			*c = conn{}
+			l.spareConns = append(l.spareConns, c)
+		}
+	}
+	l.closed = l.closed[:0]
+	if cap(l.closed) > 1024 {
+		l.closed = nil
 	}
 }
 

@@ -412,3 +412,27 @@ func TestInstallKeeps(t *testing.T) {
 		}
 	}
 }
+
+// TestConnsAgain: connections one after the other need no more conns than are open at once.
+func TestConnsAgain(t *testing.T) {
+	addr := origin(t, func(c net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+		}
+	})
+	r := newRig(t, 1, `upstream u { server `+addr+`; } server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`)
+	for range 30 {
+		if status, body := r.get("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); status != 200 || body != "ok" {
+			t.Fatalf("%d %q", status, body)
+		}
+	}
+	spare := 0
+	wait(t, "the end of all connections", func() bool {
+		open := 0
+		r.e.each(func(l *Loop) { open, spare = l.clients.n, len(l.spareConns) })
+		return open == 0 && spare > 0
+	})
+	if spare > 10 {
+		t.Errorf("%d conns were made for 60 connections, of which two or a few more are open at once", spare)
+	}
+}

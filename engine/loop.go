@@ -17,13 +17,15 @@ type Loop struct {
 	id   int
 	poll poller
 
-	conns   []*conn // by descriptor
-	open    int
-	seq     int32
-	again   []*conn // conns with more to do although no event is due
-	spare   []*conn
-	clients connList
-	full    bool // worker_connections reached: listeners rest until a conn goes
+	conns      []*conn // by descriptor
+	open       int
+	seq        int32
+	again      []*conn // conns with more to do although no event is due
+	closed     []*conn // in this turn
+	spareConns []*conn // empty, to be used again
+	spare      []*conn
+	clients    connList
+	full       bool // worker_connections reached: listeners rest until a conn goes
 
 	wheel    wheel
 	base     time.Time
@@ -149,6 +151,9 @@ func (l *Loop) run() {
 			l.sweep()
 		}
 		l.logs.endTurn(l)
+		if len(l.closed) > 0 {
+			l.recycle()
+		}
 	}
 	l.tearDown()
 }
