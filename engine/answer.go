@@ -76,8 +76,17 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 	if ex.r.Status == 401 {
 		dst = append(dst, ex.authFields...)
 	}
-	for i := range loc.AddHeaders {
-		a := &loc.AddHeaders[i]
+	dst = append(ex.addFields(dst, loc.AddHeaders), '\r', '\n')
+	ex.sentHead = append(ex.sentHead[:0], dst...)
+	ex.r.SentHead = ex.sentHead
+	ex.headSent = true
+	return dst
+}
+
+// addFields appends the fields of add_header or add_trailer that the status lets have; one without a value is left out.
+func (ex *exchange) addFields(dst []byte, fields []site.AddHeader) []byte {
+	for i := range fields {
+		a := &fields[i]
 		if !a.Always && !addable(ex.r.Status) {
 			continue
 		}
@@ -91,10 +100,6 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 		}
 		dst = append(dst, '\r', '\n')
 	}
-	dst = append(dst, '\r', '\n')
-	ex.sentHead = append(ex.sentHead[:0], dst...)
-	ex.r.SentHead = ex.sentHead
-	ex.headSent = true
 	return dst
 }
 
@@ -185,12 +190,21 @@ func (ex *exchange) send(dst []byte, length int64, body []byte) bool {
 	if ex.r.Status == 204 || ex.r.Status == 304 {
 		length, body = -1, nil
 	}
+	if length >= 0 && ex.r.Method != codec.HEAD {
+		ex.beginOwnTrailer()
+	}
 	dst = ex.endHead(dst, length)
 	if ex.r.Method == codec.HEAD {
 		body = nil
 	}
 	at := len(dst)
+	if ex.ownTrailer && length > 0 { // the whole body is one chunk
+		dst = codec.AppendChunkHeader(dst, int(length))
+	}
 	dst = append(dst, body...)
+	if ex.ownTrailer && int(length) == len(body) {
+		dst = ex.appendOwnTrailer(dst, length > 0)
+	}
 	ex.l.wbuf = dst[:0]
 	ex.r.BytesSent += int64(len(dst))
 	ex.r.BodyBytesSent += int64(len(dst) - at)

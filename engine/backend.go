@@ -179,6 +179,10 @@ func (ex *exchange) connectFailed(errno syscall.Errno) bool {
 
 // backendTimedOut is called when the backend's deadline passed.
 func (ex *exchange) backendTimedOut() {
+	if ex.paced {
+		ex.paced = false // it goes on
+		return
+	}
 	what := "connecting to upstream"
 	switch ex.phase {
 	case phAwait:

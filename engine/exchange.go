@@ -90,9 +90,12 @@ type exchange struct {
 	readSize   int   // what the next read of the body takes
 	pipe       *pipe // with a spliced body
 	noSplice   bool  // the rest of this body is copied
+	rate       int64 // proxy_limit_rate, bytes a second; 0: none
+	paced      bool  // the backend's timer ends a pause that the rate makes
 	chunked    bool  // towards the client
 	trailing   bool  // the body is over, its trailer section is being read
 	trailers   []codec.Field
+	ownTrailer bool // fields of add_trailer follow the body
 	headSent   bool
 	keepConn   bool
 	cut        bool // close the client without lingering: the answer could not be completed
@@ -152,6 +155,7 @@ func (ex *exchange) begin() {
 	ex.phase = phRoute
 	ex.table, ex.up, ex.b, ex.cur = nil, nil, nil, -1
 	ex.headSent, ex.keepConn, ex.cut, ex.linger, ex.aborted, ex.chunked = false, true, false, false, false, false
+	ex.ownTrailer = false
 	ex.authFields, ex.fresh = ex.authFields[:0], false
 	ex.sentHead = ex.sentHead[:0]
 	r := &ex.r

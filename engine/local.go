@@ -308,7 +308,13 @@ func (ex *exchange) stream() bool {
 	j.size -= n
 	ex.r.BytesSent += n
 	ex.r.BodyBytesSent += n
-	if err := c.write(j.piece[:n]); err != 0 {
+	err := c.write(j.piece[:n])
+	if j.size == 0 && ex.ownTrailer && err == 0 {
+		ex.aux = ex.appendOwnTrailer(ex.aux[:0], true)
+		ex.r.BytesSent += int64(len(ex.aux))
+		err = c.write(ex.aux)
+	}
+	if err != 0 {
 		ex.endJob()
 		return ex.clientFailed(err)
 	}

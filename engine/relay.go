@@ -110,6 +110,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 		return ex.answered(off, off, off < end)
 	}
 	ex.phase, ex.readSize, ex.noSplice = phRelay, bulkRoom, ex.chunked
+	ex.limitRate()
 	ex.b.large = ex.kind == codec.BodyLength && ex.remain >= headRead+spliceMin
 	return ex.passOn(off, end, false)
 }
@@ -131,6 +132,9 @@ func (ex *exchange) answerFrom() {
 		}
 	}
 	dst := ex.statusLine(l.wbuf[:0], status, reason)
+	if ex.chunked || ex.kind == codec.BodyLength {
+		ex.beginOwnTrailer()
+	}
 	ex.authFields = ex.authFields[:0] // the backend's own stand
 	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
 	for i := range h.Fields {
@@ -244,7 +248,7 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 			copy(b[off:], size)
 			end += copy(b[end:], "\r\n")
 		}
-		if last {
+		if last && !ex.ownTrailer {
 			end += copy(b[end:], codec.LastChunk)
 		}
 	}
@@ -268,6 +272,11 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 // answered sends the last piece and parts from the backend.
 func (ex *exchange) answered(off, end int, extra bool) bool {
 	err := ex.emit(off, end, true)
+	if ex.ownTrailer && err == 0 {
+		ex.aux = ex.appendOwnTrailer(ex.aux[:0], false)
+		ex.r.BytesSent += int64(len(ex.aux))
+		err = ex.c.write(ex.aux)
+	}
 	l, b, t := ex.l, ex.b, ex.try()
 	t.ResponseNs = l.nowNs - ex.tryNs
 	ex.b = nil
@@ -319,7 +328,13 @@ func (ex *exchange) relay() bool {
 			l.goOn(b)
 			return false
 		}
-		n, eof, err := b.read(l.rbuf[headRoom : headRoom+ex.readSize])
+		room := ex.readSize
+		if ex.rate > 0 {
+			if room = ex.allowance(); room == 0 {
+				return false
+			}
+		}
+		n, eof, err := b.read(l.rbuf[headRoom : headRoom+room])
 		switch {
 		case n > 0:
 			moved += n

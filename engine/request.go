@@ -246,9 +246,9 @@ func (ex *exchange) await() bool {
 			return false
 		}
 		kept := b.unread()
-		region := l.rbuf[headRoom : headRoom+readRoom]
-		if b.large {
-			region = region[:max(headRead, 2*len(kept))]
+		region := l.rbuf[headRoom : headRoom+ex.rated(readRoom)]
+		if b.large && len(region) > headRead {
+			region = region[:min(len(region), max(headRead, 2*len(kept)))]
 		}
 		n := copy(region, kept)
 		m, eof, err := b.read(region[n:])

@@ -49,6 +49,10 @@ func (ex *exchange) trailer() bool {
 			dst = codec.AppendField(dst, in, f)
 		}
 	}
+	if ex.ownTrailer {
+		dst = ex.addFields(dst, ex.loc().AddTrailers)
+		ex.ownTrailer = false
+	}
 	dst = append(dst, '\r', '\n')
 	ex.aux = dst
 	extra := n < len(in)
@@ -59,4 +63,27 @@ func (ex *exchange) trailer() bool {
 		return ex.clientFailed(err)
 	}
 	return ex.answered(headRoom, headRoom, extra)
+}
+
+// beginOwnTrailer looks whether add_trailer has anything for the answer whose status is known and whose head is about to be
+// ended: then it goes out in chunks, even where its length is known (RFC 9112 section 7.1.2). As in nginx, the client is not
+// asked whether it takes trailers.
+func (ex *exchange) beginOwnTrailer() {
+	if loc := ex.loc(); len(loc.AddTrailers) > 0 && ex.head.Minor == 1 && loc.ChunkedEncoding {
+		for i := range loc.AddTrailers {
+			if loc.AddTrailers[i].Always || addable(ex.r.Status) {
+				ex.chunked, ex.ownTrailer = true, true
+				return
+			}
+		}
+	}
+}
+
+// appendOwnTrailer ends the body with the last chunk and the fields of add_trailer; data: the end of a chunk is still to come.
+func (ex *exchange) appendOwnTrailer(dst []byte, data bool) []byte {
+	if data {
+		dst = append(dst, '\r', '\n')
+	}
+	dst = append(dst, "0\r\n"...)
+	return append(ex.addFields(dst, ex.loc().AddTrailers), '\r', '\n')
 }

@@ -191,7 +191,8 @@ func contentRules() []rule {
 			l.loc.DyupsDetailFull = w == "full"
 			return err
 		}},
-		{Name: "add_header", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: setAddHeader},
+		{Name: "add_header", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: addField(func(l *Location) *[]AddHeader { return &l.AddHeaders })},
+		{Name: "add_trailer", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: addField(func(l *Location) *[]AddHeader { return &l.AddTrailers })},
 		{Name: "error_page", In: inLoc | conf.If, Min: 2, Max: -1, Many: true, Set: setErrorPage},
 		{Name: "recursive_error_pages", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			on, err := d.OnOff()
@@ -252,26 +253,30 @@ func setEcho(l *level, d *conf.Directive) error {
 	return err
 }
 
-func setAddHeader(l *level, d *conf.Directive) error {
-	v, err := l.value(d.Args[1])
-	if err != nil {
-		return err
-	}
-	h := AddHeader{Name: d.Args[0].Text, Value: v}
-	if len(d.Args) == 3 {
-		if d.Args[2].Text != "always" {
-			return d.BadParam(2, "always")
+// addField makes the setter of add_header or add_trailer. A level that has one of its own forgets those of the level above.
+func addField(at func(*Location) *[]AddHeader) func(*level, *conf.Directive) error {
+	return func(l *level, d *conf.Directive) error {
+		v, err := l.value(d.Args[1])
+		if err != nil {
+			return err
 		}
-		h.Always = true
+		h := AddHeader{Name: d.Args[0].Text, Value: v}
+		if len(d.Args) == 3 {
+			if d.Args[2].Text != "always" {
+				return d.BadParam(2, "always")
+			}
+			h.Always = true
+		}
+		if !isFieldName(h.Name) {
+			return d.Value(0).Invalid("the name of a header field")
+		}
+		list := at(l.loc)
+		if l.fresh(d.Name.Text) {
+			*list = nil
+		}
+		*list = append(*list, h)
+		return nil
 	}
-	if !isFieldName(h.Name) {
-		return d.Value(0).Invalid("the name of a header field")
-	}
-	if l.fresh("add_header") {
-		l.loc.AddHeaders = nil
-	}
-	l.loc.AddHeaders = append(l.loc.AddHeaders, h)
-	return nil
 }
 
 // isFieldName reports whether s is a token (RFC 9110 section 5.6.2).

@@ -98,6 +98,7 @@ func proxyRules() []rule {
 			l.proxy.conf.Method, err = l.value(d.Args[0])
 			return err
 		}},
+		{Name: "proxy_limit_rate", In: inLoc, Min: 1, Max: 1, Set: setProxyLimitRate},
 		{Name: "proxy_set_body", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
 			l.proxy.conf.SetBody, err = l.value(d.Args[0])
 			return err
@@ -182,6 +183,34 @@ func setProxyBind(l *level, d *conf.Directive) (err error) {
 		}
 	}
 	return nil
+}
+
+// setProxyLimitRate reads "proxy_limit_rate SIZE", which may have variables.
+func setProxyLimitRate(l *level, d *conf.Directive) (err error) {
+	p := &l.proxy.conf
+	if p.LimitRate, err = l.value(d.Args[0]); err != nil {
+		return err
+	}
+	if _, plain := p.LimitRate.Static(); plain {
+		n, err := d.Size(0)
+		if n == 0 {
+			p.LimitRate = nil
+		}
+		return err
+	}
+	return nil
+}
+
+// Rate is the value of proxy_limit_rate for a request, bytes a second; 0: no limit, also where a variable holds no size.
+func (p *ProxyConf) Rate(r *Request) int64 {
+	if p.LimitRate == nil {
+		return 0
+	}
+	n, err := conf.Size(string(r.eval(p.LimitRate)))
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // ParseLocal reads the ADDRESS[:PORT] of proxy_bind, an IPv6 address in brackets or without a port.

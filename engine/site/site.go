@@ -93,6 +93,7 @@ type Location struct {
 	BodyTempPath      string // absolute folder
 	ServerTokens      bool
 	AddHeaders        []AddHeader
+	AddTrailers       []AddHeader // add_trailer
 	AccessLogs        []AccessLog // empty: off
 	Resolver          *Resolver   // nil: none
 
@@ -126,7 +127,7 @@ type Resolver struct {
 	Timeout    time.Duration
 }
 
-// AddHeader is one add_header.
+// AddHeader is one add_header or add_trailer.
 type AddHeader struct {
 	Name   string
 	Value  *Value
@@ -186,7 +187,8 @@ type ProxyConf struct {
 	Buffering        bool
 	RequestBuffering bool
 	BufferSize       int64
-	BuffersTotal     int64 // proxy_buffers: number times size
+	LimitRate        *Value // proxy_limit_rate: bytes a second that are read of a response, a size; nil: as many as come
+	BuffersTotal     int64  // proxy_buffers: number times size
 	// SetHeaders in the order they are sent: proxy_set_header merged with the defaults (Host $proxy_host first;
 	// "Connection" is only here when configured). Overrides holds their names: client fields of these names are not passed on.
 	SetHeaders []HeaderLine
