@@ -75,7 +75,7 @@ func (u *Upstream) check(states map[*State]string) error {
 			primaries++
 		}
 	}
-	if primaries == 0 {
+	if primaries == 0 && !u.spec.hasPrimary() {
 		return fmt.Errorf("has no server that is not a backup")
 	}
 	return nil

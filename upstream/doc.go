@@ -24,6 +24,13 @@
 //   - The build tag invariants checks each table and takes a digest of it at publishing, and panics at the next one if
 //     anything reachable was written in between.
 //
+// # Names
+//
+// A line "server NAME resolve" is a Name, whose addresses are no part of the definition: it may have none, and
+// Spec.Resolved makes of a Spec and new addresses the next Spec, with the same text. Who does that (upstream/resolve) sees
+// the table as a watcher and applies its changes with Change.If. An upstream that has no address at all is valid, and picks
+// nothing.
+//
 // # Listings
 //
 // "GET /upstream/NAME" (AppendServers) and "GET /detail" (AppendDetail) show a server line by its first address, as the

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+
+	"dyups/codec/conf"
 )
 
 // testOptions know a few names and refuse the variable $nosuch.
@@ -24,5 +26,11 @@ var testOptions = &Options{
 			return nil, nil
 		}
 		return nil, errors.New("no such host")
+	},
+	Resolver: func(d *conf.Directive) (*Resolver, error) {
+		if d.Args[0].Text == "bad.test" {
+			return nil, errors.New("has no name server")
+		}
+		return &Resolver{Servers: []string{d.Args[0].Text}, IPv4: true}, nil
 	},
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"slices"
 	"time"
 
 	"dyups/codec/conf"
@@ -33,6 +32,8 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveRequests},
 	conf.Rule[*parsing]{Name: "keepalive_time", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTime},
 	conf.Rule[*parsing]{Name: "keepalive_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTimeout},
+	conf.Rule[*parsing]{Name: "resolver", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).resolver},
+	conf.Rule[*parsing]{Name: "resolver_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).resolverTimeout},
 	conf.Rule[*parsing]{Name: "zone", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).zone},
 )
 
@@ -52,12 +53,15 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 		return nil, err
 	}
 	s := p.spec
-	if !slices.ContainsFunc(s.servers, func(s Server) bool { return !s.Backup }) {
+	if !s.hasPrimary() {
 		found := "no server directive"
-		if len(s.servers) > 0 {
+		if len(s.lines) > 0 {
 			found = "backup servers only"
 		}
 		return nil, conf.Errorf(blockEnd(name, ds, opt), "no servers in upstream %q: found %s, at least one server that is not a backup is needed", name, found)
+	}
+	if err := p.lookNames(); err != nil {
+		return nil, err
 	}
 	if opt.Brief && !s.brief() {
 		return nil, ErrLengthy
@@ -78,7 +82,8 @@ func blockEnd(name string, ds []*conf.Directive, opt *Options) conf.Pos {
 }
 
 // serverParams are the parameters of server, as errors list them.
-var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "slow_start=", "backup", "down"}
+var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "slow_start=", "backup", "down",
+	"resolve", "service="}
 
 // server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written.
 func (p *parsing) server(d *conf.Directive) error {
@@ -92,6 +97,9 @@ func (p *parsing) server(d *conf.Directive) error {
 	if err != nil {
 		return conf.Errorf(d.Args[0].Pos, "%v", err)
 	}
+	if err := checkService(&s, to, d); err != nil {
+		return err
+	}
 	first := len(p.spec.servers)
 	switch {
 	case to.unix != "":
@@ -99,6 +107,9 @@ func (p *parsing) server(d *conf.Directive) error {
 		p.spec.servers = append(p.spec.servers, s)
 	case to.addr.IsValid():
 		p.add(s, to.addr, to.port)
+	case s.Resolve:
+		p.named(s, to)
+		return nil
 	default:
 		addrs, err := p.resolve(to.host)
 		if err != nil {
@@ -108,7 +119,7 @@ func (p *parsing) server(d *conf.Directive) error {
 			p.add(s, a.Unmap(), to.port)
 		}
 	}
-	p.spec.lines = append(p.spec.lines, line{first, len(p.spec.servers) - first})
+	p.spec.lines = append(p.spec.lines, line{first, len(p.spec.servers) - first, nil})
 	return nil
 }
 
@@ -148,6 +159,12 @@ func (p *parsing) serverParam(s *Server, d *conf.Directive, i int) (err error) {
 		s.FailTimeout, err = v.TimeSeconds()
 	case !valued && key == "down":
 		s.Down = true
+	case !valued && key == "resolve":
+		s.Resolve = true
+	case valued && key == "service":
+		if s.Service = v.Text; s.Service == "" {
+			return v.Invalid("a service such as http, or the first labels of the SRV records' name such as _http._tcp")
+		}
 	case valued && key == "slow_start":
 		if err = p.supports(d.Args[i], "slow_start="); err == nil {
 			s.SlowStart, err = v.TimeSeconds()

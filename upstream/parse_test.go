@@ -118,7 +118,7 @@ func TestRefused(t *testing.T) {
 		key, value, _ := strings.Cut(p, "=")
 		f("server 127.0.0.1:1 "+p+";", "invalid value \""+value+"\" of parameter \""+key+"\"")
 	}
-	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start", "resolve", "route=a", "id=1", "weight"} {
+	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start", "route=a", "id=1", "weight"} {
 		f("server 127.0.0.1:1 "+p+";", "body:1:20: invalid parameter \""+p+"\" in \"server\" directive")
 	}
 	for _, m := range []string{"ip_hash", "hash $arg_k", "hash a consistent", "random", "random two"} {
@@ -227,6 +227,7 @@ func equal(a, b *Spec) bool {
 // body of an equal Spec, and the table keeps its invariants.
 func FuzzCommands(f *testing.F) {
 	f.Add("a\nserver 127.0.0.1:1;\x00A\nserver 127.0.0.1:2 weight=3;\x00a\n")
+	f.Add("x\nserver a.test:1 resolve; server b.test service=_x._tcp resolve backup; resolver 127.0.0.1 valid=3s; resolver_timeout 10ms;")
 	f.Add("x\nhash \"$a;b\" consistent; server unix:'/a b' max_conns=3;\x00x\nserver one.test; keepalive 3;")
 	f.Add("x\nserver 127.1; server [::1]:1 down; zone \"\\n\" 64k;\x00y\nrandom two; server multi.test fail_timeout=1h;")
 	f.Add("x\nserver 127.0.0.1;server 127.0.0.1;server 127.0.0.2;\x00x\nserver 127.0.0.2;server 127.0.0.1; keepalive_time 10ms;")

@@ -10,7 +10,7 @@ import (
 )
 
 // AppendServers appends one "server ADDR" line for each server directive, never with parameters: the text of
-// GET /upstream/NAME. A host name shows as its first address.
+// GET /upstream/NAME. A host name shows as its first address, or as written where it is looked up again and again.
 func (u *Upstream) AppendServers(dst []byte) []byte {
 	u.eachLine(func(s *Server) {
 		dst = append(append(append(dst, "server "...), s.Label...), '\n')
@@ -61,13 +61,22 @@ func (u *Upstream) AppendBody(dst []byte) []byte {
 func (s *Spec) AppendBody(dst []byte) []byte {
 	var ds []*conf.Directive
 	for _, l := range s.lines {
-		sv := &s.servers[l.first]
+		sv := s.of(l)
 		ds = append(ds, sv.directive(sv.Name))
 	}
 	return append(dst, conf.Print(append(ds, s.directives()...))...)
 }
 
-// eachLine calls f with the first server of each server directive.
+// of is the server that stands for a line in print.
+func (s *Spec) of(l line) *Server {
+	if l.named != nil {
+		return &l.named.server
+	}
+	return &s.servers[l.first]
+}
+
+// eachLine calls f with the server that stands for each server directive: the line itself where its name is looked up
+// again and again, else the first of its servers.
 func (u *Upstream) eachLine(f func(*Server)) {
 	if u.spec == nil {
 		for _, s := range u.Servers {
@@ -76,7 +85,7 @@ func (u *Upstream) eachLine(f func(*Server)) {
 		return
 	}
 	for _, l := range u.spec.lines {
-		f(u.Servers[l.first])
+		f(u.spec.of(l))
 	}
 }
 
@@ -99,6 +108,12 @@ func (s *Server) appendFull(dst []byte) []byte {
 	num(" fail_timeout=", int64(s.FailTimeout/time.Second))
 	flag(" backup=", s.Backup)
 	flag(" down=", s.Down)
+	if s.Resolve {
+		dst = append(dst, " resolve"...)
+	}
+	if s.Service != "" {
+		dst = append(append(dst, " service="...), s.Service...)
+	}
 	return append(dst, '\n')
 }
 
@@ -125,6 +140,12 @@ func (s *Server) directive(address string) *conf.Directive {
 	if s.Down {
 		args = append(args, "down")
 	}
+	if s.Resolve {
+		args = append(args, "resolve")
+	}
+	if s.Service != "" {
+		args = append(args, "service="+s.Service)
+	}
 	return statement("server", args...)
 }
 
@@ -144,6 +165,12 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 			args = append(args, "timeout="+milliseconds(q.timeout))
 		}
 		add("queue", args...)
+	}
+	if s.resolverArgs != nil {
+		add("resolver", s.resolverArgs...)
+	}
+	if s.resolverTimeout != 0 {
+		add("resolver_timeout", milliseconds(s.resolverTimeout))
 	}
 	k, usual := s.keepalive, defaultKeepalive
 	if k.conns != usual.conns {

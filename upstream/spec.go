@@ -22,6 +22,10 @@ type Spec struct {
 	zone      []string // arguments of zone
 	queue     queueSpec
 	plan      *lb.Plan
+
+	resolver        *Resolver // of resolver, which names servers for the names of lines; nil: that of the http block
+	resolverArgs    []string
+	resolverTimeout time.Duration // 0: that of the http block
 }
 
 // brief reports whether the plan is soon computed.
@@ -42,8 +46,12 @@ func (s *Spec) brief() bool {
 	return sum*len(s.servers) <= steps
 }
 
-// line is one server directive: n servers from first on, more than one when its name has several addresses.
-type line struct{ first, n int }
+// line is one server directive: n servers from first on, more than one when its name has several addresses. With named
+// they are looked up while dyups runs, and there may be none.
+type line struct {
+	first, n int
+	named    *named
+}
 
 // keepalive is what the keepalive directives say.
 type keepalive struct {
@@ -62,6 +70,10 @@ type Change struct {
 	Name   string // any bytes; compared without regard to ASCII case
 	Spec   *Spec  // nil: delete
 	Source string // who asked: for logs and views
+	// If makes the change depend on the present definition: unless the upstream is made of this very Spec, the change is
+	// refused with ErrChanged. For sources that derive a definition from the one they saw. nil: whatever there is. Replace
+	// does not look at it.
+	If *Spec
 }
 
 // Compiler compiles the KEY of "hash KEY" (with variables); set once at start by the roof.
@@ -74,6 +86,11 @@ type ResolveFunc func(host string) ([]netip.Addr, error)
 type Options struct {
 	Compile Compiler
 	Resolve ResolveFunc
+	// Resolver reads a "resolver" directive of the block. nil: the directive is refused.
+	Resolver func(*conf.Directive) (*Resolver, error)
+	// Look gives the first addresses of the block's "server NAME resolve" lines, one list for each name and in the order of
+	// Canonical; nil for one that is not known, which is no error. It may block, for a bounded time. nil: nothing is known.
+	Look func([]Name) [][]Address
 	// End is where an error about something missing points when the block is empty; otherwise that is the end of the
 	// block's last directive.
 	End conf.Pos

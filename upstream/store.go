@@ -10,6 +10,9 @@ import (
 // ErrNotFound is the error of a change that deletes an upstream which is not there.
 var ErrNotFound = errors.New("no such upstream")
 
+// ErrChanged is the error of a change whose condition (Change.If) does not hold.
+var ErrChanged = errors.New("the upstream has changed meanwhile")
+
 // Store holds the one table pointer. Load may be called from any goroutine and never waits; writers are serial.
 type Store struct {
 	table    atomic.Pointer[Table]
@@ -45,6 +48,10 @@ func (s *Store) Apply(changes []Change) (errs []error) {
 	for i := range changes {
 		c := &changes[i]
 		was := t.Lookup([]byte(c.Name))
+		if c.If != nil && (was == nil || was.spec != c.If) {
+			errs[i] = ErrChanged
+			continue
+		}
 		if c.Spec == nil {
 			if was == nil {
 				errs[i] = ErrNotFound

@@ -13,7 +13,7 @@ type Server struct {
 	Addr        netip.AddrPort // zero when Unix is set
 	Unix        string         // path of a unix socket
 	Label       string         // what $upstream_addr and listings show: "127.0.0.1:8088", "[::1]:80", "unix:/path"
-	Name        string         // as written
+	Name        string         // as written; with service=, the target of the SRV record
 	Weight      int
 	MaxConns    int // 0: no bound
 	MaxFails    int // 0: failures are not counted
@@ -21,6 +21,8 @@ type Server struct {
 	SlowStart   time.Duration // time in which the weight rises after a recovery or when the server is new; 0: at once
 	Backup      bool
 	Down        bool
+	Resolve     bool   // as written: the address is looked up while dyups runs, if Name is no address
+	Service     string // of service=
 	State       *State
 }
 
