@@ -1,10 +1,14 @@
-// Package resolve looks up host names at run time with the name servers that a "resolver" directive lists.
+// Package resolve looks up host names at run time with the name servers that a "resolver" directive lists, or the
+// system's.
 //
-// It serves proxy_pass values that are known only when a request is there: a name that is no upstream is asked for
-// here, on a worker, never on an event loop. Names in upstream blocks do not come this way; they are looked up once,
-// when the block is checked, by the resolver of the system.
+// It serves proxy_pass values that are known only when a request is there (Resolver): a name that is no upstream is asked
+// for here, on a worker, never on an event loop. And it keeps the servers of "server NAME resolve" lines up to date
+// (Names), as a watcher and a source of changes of an upstream.Store. Names in upstream blocks without "resolve" do not
+// come this way; they are looked up once, when the block is checked.
 //
-// What it does, and where that comes from (nginx, ngx_resolver.c, unless another source is named):
+// # Look-ups
+//
+// What a look-up does, and where that comes from (nginx, ngx_resolver.c, unless another source is named):
 //
 //   - A and AAAA are asked for in parallel, over UDP, of the listed servers in turn, one look-up starting where the one
 //     before did not. A server that stays silent for attemptTimeout is followed by the next one; an error that a server
@@ -22,6 +26,31 @@
 // foreign datagrams are read past until the deadline. Every question has a fresh socket, hence a fresh random port
 // (RFC 5452 section 9.2). Host names come from clients and may hold any byte; they are escaped into presentation form
 // byte for byte, so that a backslash cannot name something else than what was asked.
+//
+// # Names of upstreams
+//
+// Each name in the table has one refresher, a goroutine, for each way of looking it up, however many upstreams share it.
+// It waits for as long as the records say or valid=, one second at least and, without valid=, one hour at most, and up to a
+// tenth longer, by chance. An answer of the same addresses in another order changes nothing. One that differs becomes
+// a change of each upstream with the name, given to whoever writes to the table and applied only if the upstream is still
+// what the change was made from (Change.If): a command is never undone by an answer that was under way. Servers that
+// stay keep their state and their idle connections.
+//
+//   - When a look-up fails, in whatever way, the last good answer stays, which is told once, and the name is asked for
+//     again after 1 s, 2 s and so on up to 10 s, half of it by chance. That a name does not exist is a failure too: nginx
+//     takes such a server out, but an operator who wants that has the API, and a zone that was loaded badly must not
+//     take a site down.
+//   - "service=" asks for SRV records (RFC 2782). As in nginx (ngx_http_upstream_zone_resolve_handler) records of the best
+//     priority are servers and all others backups, whatever their priorities are, and a weight in the line goes before that
+//     of the record. A target whose look-up fails keeps its addresses.
+//   - The system's resolver: the hosts file and localhost, then the servers of resolv.conf in their order with its search
+//     list and ndots. nsswitch.conf is not read.
+//   - The first addresses are looked up before a table is published, at start, at a reload and for a command, for
+//     lookLimit in all; what is known already is not asked for. What does not come of it is left to the refresher, so DNS
+//     never keeps a command or a start from succeeding.
+//   - Unlike nginx, "resolve" needs neither a zone nor a "resolver" directive.
+//
+// # Cost
 //
 // A name that is known costs 5 µs and 6 allocations (BenchmarkLookup), most of it for the key that tells resolver
 // directives apart; it is spent on a worker, and beside a request to a backend it does not show.

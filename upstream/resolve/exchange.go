@@ -57,7 +57,7 @@ func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all f
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first := r.turn(cfg.Servers) // both questions go to the same server
+	first := r.turn(cfg) // both questions go to the same server
 	answers := make([]found, len(types))
 	codes := make([]int, len(types))
 	done := make(chan int, len(types))
@@ -86,6 +86,10 @@ func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all f
 			code = codeTimedOut
 			continue
 		default:
+			if cfg.System {
+				code = codes[i]
+				continue
+			}
 			return found{}, codes[i]
 		}
 		all.addrs = append(all.addrs, f.addrs...)
@@ -106,17 +110,21 @@ func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all f
 	return all, 0
 }
 
-// query asks one question, of server number first and those after it, until one answers, be it with an error. Silence moves on to the next server, until ctx
-// ends; an error does not (nginx: the next look-up, which is another server's turn, may fare better).
+// query asks one question, of server number first and those after it, until one answers, be it with an error. Silence
+// moves on to the next server, until ctx ends; an error does not (nginx: the next look-up, which is another server's turn,
+// may fare better), except that of the system's servers each is asked whose predecessor has failed (resolver(5)).
 func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn string, qtype uint16) (msg *dns.Msg, code int) {
 	for i := 0; ctx.Err() == nil; i++ {
 		began := time.Now()
 		msg, err := attempt(ctx, cfg.Servers[(first+i)%len(cfg.Servers)], fqdn, qtype)
-		if err == nil && msg.Rcode != dns.RcodeSuccess {
-			return nil, msg.Rcode
+		if err == nil && msg.Rcode == dns.RcodeSuccess {
+			return msg, 0
 		}
 		if err == nil {
-			return msg, 0
+			if cfg.System && msg.Rcode != dns.RcodeNameError && i+1 < len(cfg.Servers) {
+				continue
+			}
+			return nil, msg.Rcode
 		}
 		// An unreachable server fails at once: after each had its turn, pause, or this would spin.
 		if i+1 >= len(cfg.Servers) {

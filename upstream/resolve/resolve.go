@@ -9,15 +9,12 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"dyups/upstream"
 )
 
-// Config is one "resolver" directive together with its "resolver_timeout". It is only read.
-type Config struct {
-	Servers    []string      // name servers as host:port, at least one
-	Valid      time.Duration // how long an answer is kept; 0: as long as its records say
-	IPv4, IPv6 bool          // which address families to ask for, at least one
-	Timeout    time.Duration // bound on one whole look-up; 0: DefaultTimeout
-}
+// Config is one "resolver" directive together with its "resolver_timeout", 0 for DefaultTimeout. It is only read.
+type Config = upstream.Resolver
 
 // DefaultTimeout bounds a look-up whose Config has no Timeout; it is nginx's default for resolver_timeout.
 const DefaultTimeout = 30 * time.Second
@@ -126,23 +123,29 @@ func (r *Resolver) Close() {
 // the caller. One trailing dot of host is ignored. It blocks for cfg.Timeout at most, or until ctx is done; a name
 // without an address, an unreachable server and a timeout are an *Error.
 func (r *Resolver) Lookup(ctx context.Context, cfg *Config, host string) ([]netip.Addr, error) {
+	a, err := r.lookup(ctx, cfg, host)
+	return slices.Clone(a.addrs), err
+}
+
+// lookup is Lookup with the time up to which the answer is good. Its addresses are shared: the caller must not write them.
+func (r *Resolver) lookup(ctx context.Context, cfg *Config, host string) (answer, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if len(cfg.Servers) == 0 || !cfg.IPv4 && !cfg.IPv6 {
-		return nil, fmt.Errorf("cannot resolve %q: no name server or no address family is configured", host)
+		return answer{}, fmt.Errorf("cannot resolve %q: no name server or no address family is configured", host)
 	}
 	fqdn, ok := presentation(name)
 	if !ok {
-		return nil, &Error{host, codeNotFound}
+		return answer{}, &Error{host, codeNotFound}
 	}
 	key := cacheKey(cfg, name)
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return nil, ErrClosed
+		return answer{}, ErrClosed
 	}
 	if a, ok := r.cache[key]; ok && r.now().Before(a.expires) {
 		r.mu.Unlock()
-		return slices.Clone(a.addrs), nil
+		return a, nil
 	}
 	f := r.flights[key]
 	if f == nil {
@@ -155,23 +158,24 @@ func (r *Resolver) Lookup(ctx context.Context, cfg *Config, host string) ([]neti
 
 	select {
 	case <-f.done:
-		return slices.Clone(f.answer.addrs), f.err
+		return f.answer, f.err
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, &Error{host, codeTimedOut}
-		}
-		return nil, ctx.Err()
+		return answer{}, ended(ctx, host)
 	}
+}
+
+// ended is the error of a look-up whose caller could not wait.
+func ended(ctx context.Context, host string) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &Error{host, codeTimedOut}
+	}
+	return ctx.Err()
 }
 
 // fly runs the exchange of one flight, keeps its answer and wakes those who wait.
 func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string) {
 	defer r.work.Done()
-	timeout := cfg.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(r.life, timeout)
+	ctx, cancel := context.WithTimeout(r.life, timeoutOf(cfg))
 	defer cancel()
 	found, code := r.ask(ctx, cfg, fqdn)
 	switch {
@@ -195,8 +199,20 @@ func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string) {
 	close(f.done)
 }
 
-// turn gives the number of the server to ask first: of each list of servers one after the other.
-func (r *Resolver) turn(servers []string) int {
+func timeoutOf(cfg *Config) time.Duration {
+	if cfg.Timeout <= 0 {
+		return DefaultTimeout
+	}
+	return cfg.Timeout
+}
+
+// turn gives the number of the server to ask first: of each list of servers one after the other, of the system's always
+// the first.
+func (r *Resolver) turn(cfg *Config) int {
+	if cfg.System {
+		return 0
+	}
+	servers := cfg.Servers
 	key := strings.Join(servers, " ")
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,7 +245,7 @@ func (r *Resolver) keep(key string, a answer) {
 func cacheKey(cfg *Config, name string) string {
 	var b strings.Builder
 	b.WriteString(name)
-	for _, on := range []bool{cfg.IPv4, cfg.IPv6} {
+	for _, on := range []bool{cfg.IPv4, cfg.IPv6, cfg.System} {
 		if on {
 			b.WriteString("\x00+")
 		} else {

@@ -20,6 +20,26 @@ type stub struct {
 	addr  string
 	asked atomic.Int64 // questions over UDP
 	tcp   atomic.Int64
+	mute  atomic.Bool // questions are counted and not answered
+	sick  atomic.Bool // answers are server failures
+	mu    sync.Mutex
+	zone  []dns.RR
+}
+
+// set replaces the zone.
+func (s *stub) set(t *testing.T, zone ...string) {
+	t.Helper()
+	var rrs []dns.RR
+	for _, line := range zone {
+		rr, err := dns.NewRR(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rrs = append(rrs, rr)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.zone = rrs
 }
 
 // newStub serves zone. A name that is not in it does not exist; names with a special meaning: "drop." is never answered,
@@ -36,15 +56,8 @@ func newStub(t *testing.T, zone ...string) *stub {
 		t.Skipf("the port is taken for TCP: %v", err)
 	}
 	s := &stub{addr: pc.LocalAddr().String()}
-	var rrs []dns.RR
-	for _, line := range zone {
-		rr, err := dns.NewRR(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rrs = append(rrs, rr)
-	}
-	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { s.serve(w, q, rrs) })
+	s.set(t, zone...)
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { s.serve(w, q) })
 	for _, srv := range []*dns.Server{{PacketConn: pc, Handler: handler}, {Listener: ln, Handler: handler}} {
 		up := make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(up) }
@@ -55,15 +68,26 @@ func newStub(t *testing.T, zone ...string) *stub {
 	return s
 }
 
-func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg, zone []dns.RR) {
+func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg) {
+	s.mu.Lock()
+	zone := s.zone
+	s.mu.Unlock()
 	udp := w.RemoteAddr().Network() == "udp"
 	if udp {
 		s.asked.Add(1)
 	} else {
 		s.tcp.Add(1)
 	}
+	if s.mute.Load() {
+		return
+	}
 	m := new(dns.Msg)
 	m.SetReply(q)
+	if s.sick.Load() {
+		m.Rcode = dns.RcodeServerFailure
+		w.WriteMsg(m)
+		return
+	}
 	name := strings.ToLower(q.Question[0].Name)
 	exists := false
 	owner := name

@@ -1,0 +1,347 @@
+package resolve
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dyups/codec/conf"
+	"dyups/upstream"
+)
+
+// following is a store whose names are kept up to date, fast, by a stub name server.
+type following struct {
+	t     *testing.T
+	stub  *stub
+	store *upstream.Store
+	names *Names
+	mu    sync.Mutex
+	said  []string
+}
+
+func follow(t *testing.T, zone ...string) *following {
+	f := &following{t: t, stub: newStub(t, zone...), store: upstream.NewStore()}
+	r := New(0)
+	f.names = NewNames(r, func(level int, msg string) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.said = append(f.said, fmt.Sprintf("%d %s", level, msg))
+	})
+	f.names.least = time.Millisecond
+	f.names.SetDefault(&Config{Servers: []string{f.stub.addr}, IPv4: true, IPv6: true, Timeout: 10 * time.Second})
+	f.names.Follow(f.store, func(c upstream.Change) error { return f.store.Apply([]upstream.Change{c})[0] })
+	t.Cleanup(func() {
+		f.names.Close()
+		r.Close()
+	})
+	return f
+}
+
+// spec reads the inside of an upstream block; nothing is looked up.
+func (f *following) spec(body string) *upstream.Spec {
+	f.t.Helper()
+	ds, err := conf.Parse("body", []byte(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	s, err := upstream.ParseBlock("x", ds, &upstream.Options{Resolver: func(d *conf.Directive) (*upstream.Resolver, error) {
+		return &upstream.Resolver{Servers: []string{d.Args[0].Text}, IPv4: true}, nil
+	}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
+// set defines an upstream, or deletes it with an empty body.
+func (f *following) set(name, body string) {
+	f.t.Helper()
+	c := upstream.Change{Name: name, Source: "test"}
+	if body != "" {
+		c.Spec = f.spec(body)
+	}
+	if err := f.store.Apply([]upstream.Change{c})[0]; err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// servers lists the servers of an upstream, with weights that are not 1 and "!" behind backups.
+func (f *following) servers(name string) string {
+	u := f.store.Load().Lookup([]byte(name))
+	if u == nil {
+		return "no upstream"
+	}
+	var out []string
+	for _, s := range u.Servers {
+		text := s.Label
+		if s.Weight != 1 {
+			text += fmt.Sprintf("*%d", s.Weight)
+		}
+		if s.Backup {
+			text += "!"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+// until waits for a condition.
+func (f *following) until(what string, cond func() bool) {
+	f.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !cond() {
+		if time.Now().After(deadline) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.t.Fatalf("waited too long for %s; log:\n%s", what, strings.Join(f.said, "\n"))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (f *following) want(name, servers string) {
+	f.t.Helper()
+	f.until(name+" to have "+servers, func() bool { return f.servers(name) == servers })
+}
+
+func (f *following) wantLog(text string) {
+	f.t.Helper()
+	f.until("the log line "+text, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return strings.Contains(strings.Join(f.said, "\n"), text)
+	})
+}
+
+// refreshers is how many names are kept up to date.
+func (f *following) refreshers() int {
+	f.names.mu.Lock()
+	defer f.names.mu.Unlock()
+	return len(f.names.targets)
+}
+
+// askedAgain waits until n more questions have come to the name server.
+func (f *following) askedAgain(n int64) {
+	f.t.Helper()
+	from := f.stub.asked.Load()
+	f.until("more questions", func() bool { return f.stub.asked.Load() >= from+n })
+}
+
+// The servers follow the answers, and what the answers have in common with what is there changes nothing.
+func TestFollow(t *testing.T) {
+	f := follow(t, "a.test. 0 A 127.0.0.1", "a.test. 0 AAAA ::1")
+	f.set("x", "server a.test:81 resolve weight=2; server 127.0.0.9:1;")
+	f.set("y", "server A.test resolve;")
+	f.want("x", "127.0.0.1:81*2 [::1]:81*2 127.0.0.9:1")
+	f.want("y", "127.0.0.1:80 [::1]:80")
+	if n := f.refreshers(); n != 1 {
+		t.Errorf("%d refreshers for one name, want 1", n)
+	}
+	if s := f.store.Load().Lookup([]byte("x")).Source; s != "test" {
+		t.Errorf("the source became %q", s)
+	}
+	generation := f.store.Load().Generation()
+	f.stub.set(t, "a.test. 0 AAAA ::1", "a.test. 0 A 127.0.0.1")
+	f.askedAgain(6)
+	if got := f.store.Load().Generation(); got != generation {
+		t.Errorf("generation %d, was %d, although nothing changed", got, generation)
+	}
+	f.stub.set(t, "a.test. 0 A 127.0.0.2", "a.test. 0 A 127.0.0.1")
+	f.want("x", "127.0.0.1:81*2 127.0.0.2:81*2 127.0.0.9:1")
+	f.want("y", "127.0.0.1:80 127.0.0.2:80")
+	f.wantLog("6 a.test was resolved to 127.0.0.1, 127.0.0.2, before: 127.0.0.1, ::1")
+}
+
+// A refresher lives as long as some upstream has its name.
+func TestRefreshersEnd(t *testing.T) {
+	f := follow(t, "a.test. 0 A 127.0.0.1", "b.test. 0 A 127.0.0.2")
+	f.set("x", "server a.test resolve; server b.test resolve;")
+	f.set("y", "server a.test resolve; server a.test:81 resolve;")
+	f.want("x", "127.0.0.1:80 127.0.0.2:80")
+	f.want("y", "127.0.0.1:80 127.0.0.1:81")
+	g := func(want int) {
+		t.Helper()
+		if n := f.refreshers(); n != want {
+			t.Errorf("%d refreshers, want %d", n, want)
+		}
+	}
+	g(2)
+	f.set("Y", "server a.test resolve;")
+	g(2)
+	f.set("x", "server 127.0.0.1;")
+	g(1)
+	f.set("y", "server a.test resolve; resolver "+f.stub.addr+"; resolver_timeout 9s;")
+	g(1)
+	f.want("y", "127.0.0.1:80")
+	f.set("y", "")
+	g(0)
+	f.set("y", "server b.test resolve;")
+	f.want("y", "127.0.0.2:80")
+	f.names.SetDefault(&Config{Servers: []string{f.stub.addr}, IPv4: true})
+	g(1)
+	if err := f.store.Replace(nil); err != nil {
+		t.Fatal(err)
+	}
+	g(0)
+	f.names.Close()
+	f.set("z", "server a.test resolve;") // the table goes on, the names do not
+	g(0)
+}
+
+// Whatever goes wrong with DNS, the last good answer stays, is told once, and the next answer is taken up.
+func TestLastAnswerStays(t *testing.T) {
+	f := follow(t, "a.test. 0 A 127.0.0.1")
+	f.set("x", "server a.test resolve;")
+	f.want("x", "127.0.0.1:80")
+	f.stub.sick.Store(true)
+	f.wantLog("4 a.test could not be resolved (2: Server failure); its last addresses stay: 127.0.0.1")
+	f.askedAgain(6)
+	f.stub.sick.Store(false)
+	f.wantLog("5 a.test can be resolved again")
+	f.stub.set(t)
+	f.wantLog("4 a.test could not be resolved (3: Host not found); its last addresses stay: 127.0.0.1")
+	f.stub.mute.Store(true)
+	f.askedAgain(2)
+	if got := f.servers("x"); got != "127.0.0.1:80" {
+		t.Errorf("without DNS the servers are %q", got)
+	}
+	f.stub.set(t, "a.test. 0 A 127.0.0.2")
+	f.stub.mute.Store(false)
+	f.want("x", "127.0.0.2:80")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := strings.Count(strings.Join(f.said, "\n"), "2: Server failure"); n != 1 {
+		t.Errorf("the failure was told %d times", n)
+	}
+}
+
+// An answer that comes for a definition that was replaced meanwhile does not bring that back.
+func TestUpdateWins(t *testing.T) {
+	f := follow(t, "a.test. 0 A 127.0.0.1", "b.test. 0 A 127.0.1.1")
+	for i := range 300 {
+		f.stub.set(t, fmt.Sprintf("a.test. 0 A 127.0.0.%d", i%250+1), "b.test. 0 A 127.0.1.1")
+		want := fmt.Sprintf("127.0.9.1:%d", i+1)
+		f.set("x", "server a.test resolve; server "+want+"; server b.test resolve backup;")
+		f.set("y", fmt.Sprintf("server b.test resolve weight=%d;", i+2))
+		if got := f.servers("x"); !strings.Contains(got, want) {
+			t.Fatalf("update %d of x is gone: %s", i, got)
+		}
+		if got := f.servers("y"); strings.Contains(got, "*") && got != fmt.Sprintf("127.0.1.1:80*%d", i+2) {
+			t.Fatalf("update %d of y is gone: %s", i, got)
+		}
+	}
+	f.want("x", "127.0.0.50:80 127.0.9.1:300 127.0.1.1:80!")
+	f.want("y", "127.0.1.1:80*301")
+}
+
+// SRV records give ports, weights, and by their priority backups.
+func TestService(t *testing.T) {
+	f := follow(t,
+		"_http._tcp.a.test. 0 SRV 10 5 8001 one.test.",
+		"_http._tcp.a.test. 0 SRV 10 0 8002 two.test.",
+		"_http._tcp.a.test. 0 SRV 20 7 8003 three.test.",
+		"_http._tcp.a.test. 0 SRV 5 7 8004 gone.test.",
+		"one.test. 0 A 127.0.0.1", "two.test. 0 A 127.0.0.2", "two.test. 0 AAAA ::2", "three.test. 0 A 127.0.0.3",
+		"_x._udp.b.test. 0 CNAME away.test.", "away.test. 0 SRV 0 1 9000 one.test.",
+		"_http._tcp.none.test. 0 SRV 0 0 0 .",
+	)
+	f.set("x", "server a.test service=http resolve; hash $uri;")
+	f.want("x", "127.0.0.1:8001*5 127.0.0.2:8002 [::2]:8002 127.0.0.3:8003*7!")
+	if u := f.store.Load().Lookup([]byte("x")); u.Servers[0].Name != "one.test" {
+		t.Errorf("the name of the first server is %q", u.Servers[0].Name)
+	}
+	f.set("y", "server b.test service=_x._udp resolve weight=3;")
+	f.want("y", "127.0.0.1:9000*3")
+	f.set("z", "server none.test service=http resolve; server 127.0.0.9:1;")
+	f.wantLog("4 service http of none.test could not be resolved (3: Host not found)")
+	f.want("z", "127.0.0.9:1")
+	f.stub.set(t, "_http._tcp.a.test. 0 SRV 20 7 8003 three.test.", "three.test. 0 A 127.0.0.3")
+	f.want("x", "127.0.0.3:8003*7")
+}
+
+// A target of a service that cannot be looked up for the moment keeps its addresses.
+func TestServiceTargetFails(t *testing.T) {
+	f := follow(t, "_http._tcp.a.test. 0 SRV 1 1 81 half.", "_http._tcp.a.test. 0 SRV 1 1 82 two.test.",
+		"half. 0 A 127.0.0.1", "two.test. 0 A 127.0.0.2")
+	f.names.SetDefault(&Config{Servers: []string{f.stub.addr}, IPv4: true})
+	f.set("x", "server a.test service=http resolve;")
+	f.want("x", "127.0.0.1:81 127.0.0.2:82")
+	known := []upstream.Address{}
+	addrs, _ := f.names.Look(context.Background(), nil, f.spec("server a.test service=http resolve;").Names())
+	known = append(known, addrs[0]...)
+	both := &Config{Servers: []string{f.stub.addr}, IPv4: true, IPv6: true} // half. is refused for AAAA
+	got, _, err := f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", known)
+	if err != nil || list(got) != "127.0.0.1:81, 127.0.0.2:82" {
+		t.Errorf("with a failing target: %s, %v", list(got), err)
+	}
+	got, _, err = f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", nil)
+	if err != nil || list(got) != "127.0.0.2:82" {
+		t.Errorf("with a target that fails from the start: %s, %v", list(got), err)
+	}
+}
+
+// Look gives what is known at once, what it can find, and what any resolver knew.
+func TestLook(t *testing.T) {
+	f := follow(t, "a.test. 60 A 127.0.0.1", "b.test. 60 A 127.0.0.2")
+	f.set("x", "server a.test resolve;")
+	f.want("x", "127.0.0.1:80")
+	f.stub.set(t, "b.test. 60 A 127.0.0.2")
+	g := func(def *Config, body, want string) {
+		t.Helper()
+		answers, errs := f.names.Look(context.Background(), def, f.spec(body).Names())
+		var out []string
+		for i := range answers {
+			if errs[i] != nil {
+				out = append(out, errs[i].Error())
+			} else {
+				out = append(out, list(answers[i]))
+			}
+		}
+		if got := strings.Join(out, "; "); got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+	}
+	g(nil, "server a.test resolve; server b.test resolve; server c.test resolve;",
+		"127.0.0.1; 127.0.0.2; c.test could not be resolved (3: Host not found)")
+	other := &Config{Servers: []string{f.stub.addr}, IPv4: true}
+	g(other, "server a.test resolve; server c.test resolve;", "127.0.0.1; c.test could not be resolved (3: Host not found)")
+	f.stub.mute.Store(true)
+	brief := &Config{Servers: []string{f.stub.addr}, IPv4: true, Timeout: 20 * time.Millisecond}
+	g(brief, "server a.test resolve; server c.test resolve; server d.test service=http resolve;",
+		"127.0.0.1; c.test could not be resolved (110: Operation timed out); _http._tcp.d.test could not be resolved (110: Operation timed out)")
+}
+
+// The pauses between look-ups keep their bounds.
+func TestPauses(t *testing.T) {
+	n := NewNames(New(0), nil)
+	defer n.resolver.Close()
+	defer n.Close()
+	now := time.Unix(1000, 0)
+	n.resolver.now = func() time.Time { return now }
+	f := func(ttl, valid, least, most time.Duration) {
+		t.Helper()
+		for range 200 {
+			if d := n.pauseFor(&Config{Valid: valid}, now.Add(ttl)); d < least || d > most {
+				t.Fatalf("pause %v for %v, want %v to %v", d, ttl, least, most)
+			}
+		}
+	}
+	f(0, 0, time.Second, 1100*time.Millisecond)
+	f(-time.Second, 0, time.Second, 1100*time.Millisecond)
+	f(30*time.Second, 0, 30*time.Second, 33*time.Second)
+	f(68*365*24*time.Hour, 0, time.Hour, 66*time.Minute)
+	f(24*time.Hour, 24*time.Hour, 24*time.Hour, 27*time.Hour)
+	for failures, want := range []time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 5: 10 * time.Second, 1000: 10 * time.Second} {
+		if want == 0 {
+			continue
+		}
+		for range 200 {
+			if d := n.backoff(failures); d < want/2 || d > want {
+				t.Fatalf("pause %v after %d failures, want %v to %v", d, failures, want/2, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"dyups/upstream"
+)
+
+// When a name is looked up again.
+const (
+	// leastPause is the least time between two look-ups of a name, whatever its time to live: a record with 0, "do not
+	// keep", asks for a look-up with each use, and the table must not turn that into a loop. nginx counts in seconds too.
+	leastPause = time.Second
+	// longestPause bounds what a time to live is believed: a slip in a zone file would otherwise hold servers for as long
+	// as it says, up to 68 years. "valid=" is not bounded.
+	longestPause = time.Hour
+	// longestBackoff bounds the pause after failures, which begins at leastPause and doubles: it is how long after the end
+	// of an outage a name may still have its old servers, or none. nginx waits for resolver_timeout.
+	longestBackoff = 10 * time.Second
+)
+
+// refresh keeps one target up to date until ctx ends. What goes wrong is told once, not at every attempt.
+func (n *Names) refresh(ctx context.Context, t *target) {
+	defer n.work.Done()
+	failures, said := 0, ""
+	var known []upstream.Address
+	for ctx.Err() == nil {
+		addrs, expires, err := n.look(ctx, t.cfg, t.name, known)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if said != "" {
+				n.log(levelNotice, fmt.Sprintf("%s can be resolved again", describe(t.name)))
+			}
+			failures, said, known = 0, "", addrs
+			if was, changed := n.learn(t, addrs); changed {
+				n.log(levelInfo, fmt.Sprintf("%s was resolved to %s, before: %s", describe(t.name), list(addrs), list(was)))
+			}
+			pause(ctx, n.pauseFor(t.cfg, expires))
+		default:
+			failures++
+			if text := failure(t.name, err); text != said {
+				said = text
+				if known != nil {
+					text += "; its last addresses stay: " + list(known)
+				}
+				n.log(levelWarn, text)
+			}
+			pause(ctx, n.backoff(failures))
+		}
+	}
+}
+
+// pauseFor is how long an answer is kept that is good up to expires: a little longer, by chance, so that names learnt
+// together are not asked for together for ever.
+func (n *Names) pauseFor(cfg *Config, expires time.Time) time.Duration {
+	d := expires.Sub(n.resolver.now())
+	if cfg.Valid == 0 {
+		d = min(d, longestPause)
+	}
+	d = max(d, n.least)
+	return d + rand.N(d/10+1)
+}
+
+// backoff is the pause after so many failures in a row, half of it by chance.
+func (n *Names) backoff(failures int) time.Duration {
+	d := longestBackoff
+	if shift := failures - 1; shift < 10 {
+		d = min(d, n.least<<shift)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// look asks for one name; known is its last answer. The addresses are in canonical order, at least one.
+func (n *Names) look(ctx context.Context, cfg *Config, name upstream.Name, known []upstream.Address) ([]upstream.Address, time.Time, error) {
+	gate := n.gate(cfg)
+	select {
+	case gate <- struct{}{}:
+		defer func() { <-gate }()
+	case <-ctx.Done():
+		return nil, time.Time{}, ended(ctx, name.Host)
+	}
+	system := len(cfg.Servers) == 0
+	if name.Service != "" {
+		srv := serviceName(name.Service, name.Host)
+		if system {
+			return n.system.service(ctx, cfg, srv, known)
+		}
+		return n.resolver.lookupService(ctx, cfg, srv, known)
+	}
+	lookup := n.resolver.lookup
+	if system {
+		lookup = n.system.addresses
+	}
+	a, err := lookup(ctx, cfg, name.Host)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	addrs := make([]upstream.Address, len(a.addrs))
+	for i, addr := range a.addrs {
+		addrs[i].Addr = addr
+	}
+	return upstream.Canonical(addrs), a.expires, nil
+}
+
+// gate gives the places for look-ups at the servers of cfg.
+func (n *Names) gate(cfg *Config) chan struct{} {
+	key := strings.Join(cfg.Servers, " ")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.gates[key]
+	if g == nil {
+		g = make(chan struct{}, maxAtOnce)
+		n.gates[key] = g
+	}
+	return g
+}
+
+// describe names what is looked up, in nginx's words.
+func describe(name upstream.Name) string {
+	if name.Service != "" {
+		return fmt.Sprintf("service %s of %s", name.Service, name.Host)
+	}
+	return name.Host
+}
+
+// failure says that a name could not be resolved, in nginx's words.
+func failure(name upstream.Name, err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return (&Error{describe(name), e.Code}).Error()
+	}
+	return fmt.Sprintf("%s could not be resolved: %v", describe(name), err)
+}
+
+// maxListed bounds the addresses in one line of the log.
+const maxListed = 8
+
+func list(addrs []upstream.Address) string {
+	if len(addrs) == 0 {
+		return "none"
+	}
+	var b strings.Builder
+	for i, a := range addrs {
+		if i == maxListed {
+			fmt.Fprintf(&b, " and %d more", len(addrs)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(a.Addr.String())
+		if a.Port != 0 {
+			fmt.Fprintf(&b, ":%d", a.Port)
+		}
+	}
+	return b.String()
+}
