@@ -104,6 +104,8 @@
 //   - The names _dyups_upstream_down_host_ and _dyups_upstream_sandbox_ are ordinary.
 //   - Host names are looked up once for each command, outside of any lock, and all or nothing: two different answers
 //     cannot leave half an upstream, and a slow DNS server delays its own caller only.
+//   - "server NAME resolve", with or without service=, is accepted and listed as written; its first addresses are looked up
+//     as other names are, but the command succeeds without them (srv-resolve, srv-service).
 //   - A socket path of any accepted length is listed in full (srv-unix-long).
 //   - 409 means a full queue and nothing else: there is no lock to try, so dyups_trylock has no effect, and DELETE
 //     never loses its connection.

@@ -119,6 +119,13 @@ var departures = func() map[string]departure {
 		"body-split-3-with-head+0": ok("server 127.0.0.1:8088\nserver 127.0.0.1:8089\nserver 127.0.0.1:8090\n"),
 		"body-split-mid-token":     success,
 		"body-split-mid-token+0":   ok("server 127.0.0.1:8088\nserver 127.0.0.1:8089\n"),
+		// Names that are looked up while dyups runs; here nobody looks them up.
+		"srv-resolve":   success,
+		"srv-resolve+0": ok(host1 + host2 + "dy\n" + strings.TrimSuffix(full("one.test:8088"), "\n") + " resolve\n\n"),
+		"srv-resolve+1": ok("server one.test:8088\n"),
+		"srv-service":   success,
+		"srv-service+0": ok(host1 + host2 + "dy\n" + strings.TrimSuffix(full("one.test"), "\n") + " resolve service=http\n\n"),
+		"srv-service+1": ok("server one.test\n"),
 		// No other processes.
 		"shm-post":                    success,
 		"shm-delete":                  success,

@@ -68,6 +68,7 @@ type command struct {
 	change  upstream.Change
 	table   []upstream.Change // with replace: the whole table, instead of change
 	replace bool
+	inner   bool   // of the process itself: not bounded
 	job     func() // instead of both; nobody waits for an answer
 	bytes   int64  // what it takes of the queue's bound
 	err     error
@@ -159,6 +160,14 @@ func (a *Admin) Replace(changes []upstream.Change) error {
 	return a.do(c)
 }
 
+// Apply publishes one change of a source inside the process, in its turn among the commands; the bound of the queue does not
+// apply. The error is that of Store.Apply for the change, or ErrClosed; then nothing has changed.
+func (a *Admin) Apply(ch upstream.Change) error {
+	c := commands.Get().(*command)
+	c.change, c.inner = ch, true
+	return a.do(c)
+}
+
 // change publishes one change, whose command takes the given bytes of the queue, and returns its result.
 func (a *Admin) change(ch upstream.Change, bytes int) error {
 	c := commands.Get().(*command)
@@ -194,7 +203,7 @@ func (a *Admin) enqueue(c *command) error {
 	case a.closed.Load():
 		a.mu.Unlock()
 		return ErrClosed
-	case !c.replace && a.bytes+c.bytes > a.limit.Load():
+	case !c.replace && !c.inner && a.bytes+c.bytes > a.limit.Load():
 		a.mu.Unlock()
 		return ErrQueueFull
 	}

@@ -15,7 +15,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	"codec/conf": {},
 
 	"upstream":         {rooms: []string{"lb", "codec/conf"}},
-	"upstream/resolve": {outside: []string{"github.com/miekg/dns"}},
+	"upstream/resolve": {rooms: []string{"upstream"}, outside: []string{"github.com/miekg/dns"}},
 	"engine/site": {rooms: []string{"codec", "codec/conf"},
 		outside: []string{"github.com/GehirnInc/crypt", "github.com/GehirnInc/crypt/apr1_crypt", "github.com/GehirnInc/crypt/md5_crypt",
 			"github.com/GehirnInc/crypt/sha256_crypt", "github.com/GehirnInc/crypt/sha512_crypt", "golang.org/x/crypto/bcrypt"}},

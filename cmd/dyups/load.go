@@ -15,6 +15,7 @@ import (
 	"dyups/codec/conf"
 	"dyups/engine/site"
 	"dyups/upstream"
+	"dyups/upstream/resolve"
 )
 
 // defaultConf is what runs without -c.
@@ -40,8 +41,9 @@ type configuration struct {
 
 // loader reads a configuration as often as asked: at start, at each reload, for -t.
 type loader struct {
-	opt  *options
-	root string // the prefix
+	opt   *options
+	root  string // the prefix
+	names *resolve.Names
 }
 
 // name is the configuration file as an absolute path.
@@ -102,7 +104,7 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 	if c.site, err = site.New(block, env); err != nil {
 		return nil, err
 	}
-	opt := upstreamOptions(ctx, func() *site.Site { return c.site })
+	opt := upstreamOptions(ctx, func() *site.Site { return c.site }, env)
 	seen := map[string]conf.Pos{}
 	for _, d := range c.site.Upstreams {
 		name := d.Args[0].Text
@@ -117,6 +119,9 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 			return nil, placed(d, err)
 		}
 		c.upstreams = append(c.upstreams, upstream.Change{Name: name, Spec: spec, Source: "file"})
+	}
+	if err := l.resolveNames(ctx, c); err != nil {
+		return nil, err
 	}
 	if err := c.resolveLiterals(ctx, block, seen); err != nil {
 		return nil, err
@@ -134,11 +139,18 @@ func placed(d *conf.Directive, err error) error {
 }
 
 // upstreamOptions are what an upstream block needs to be checked, from a file or from a command. A key of "hash" may use
-// the variables of the site that current gives.
-func upstreamOptions(ctx context.Context, current func() *site.Site) upstream.Options {
+// the variables of the site that current gives; env looks up the names of name servers.
+func upstreamOptions(ctx context.Context, current func() *site.Site, env *site.Env) upstream.Options {
 	return upstream.Options{
 		Compile: func(text string) (any, error) { return current().Compile(text) },
 		Resolve: func(host string) ([]netip.Addr, error) { return lookupHost(ctx, host) },
+		Resolver: func(d *conf.Directive) (*upstream.Resolver, error) {
+			r, err := site.ParseResolver(d, env)
+			if err != nil {
+				return nil, err
+			}
+			return resolverOf(r), nil
+		},
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"dyups/upstream/resolve"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -57,6 +59,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // test is -t and -T: check everything, bind and open nothing.
 func test(l *loader, stdout, stderr io.Writer) int {
+	r := resolve.New(0)
+	defer r.Close()
+	l.names = resolve.NewNames(r, nil)
+	defer l.names.Close()
 	c, err := l.load(context.Background())
 	if err != nil {
 		fmt.Fprintf(stderr, "dyups: [emerg] %v\n", err)

@@ -20,6 +20,7 @@ type options struct {
 	test    bool // -t and -T
 	dump    bool // -T
 	quiet   bool // -q
+	strict  bool // --strict-dns
 }
 
 // signalNames are the values of -s.
@@ -38,6 +39,9 @@ func parseOptions(args []string) (*options, error) {
 			continue
 		case "--version":
 			o.version = true
+			continue
+		case "--strict-dns":
+			o.strict = true
 			continue
 		}
 		letters, ok := strings.CutPrefix(arg, "-")
@@ -65,6 +69,9 @@ func parseOptions(args []string) (*options, error) {
 				return nil, err
 			}
 		}
+	}
+	if o.strict && !o.test {
+		return nil, fmt.Errorf("invalid option: \"--strict-dns\" goes with -t or -T: a name that cannot be looked up never keeps dyups from starting")
 	}
 	return o, nil
 }

@@ -166,6 +166,7 @@ func (s *server) reload(ctx context.Context) {
 // the new site is there, and those routed by the new site must find theirs from the first one on; so the new upstreams
 // are added first and what the file no longer has goes last.
 func (s *server) publish(c *configuration, prepared *engine.Prepared) {
+	s.names.SetDefault(defaultResolver(c.site))
 	for i, err := range s.store.Apply(c.upstreams) {
 		if err != nil {
 			panic(fmt.Sprintf("BUG: checked upstream %q was refused: %v", c.upstreams[i].Name, err))

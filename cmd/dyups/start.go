@@ -29,7 +29,8 @@ type server struct {
 	log      *errorLog
 	store    *upstream.Store
 	admin    *admin.Admin
-	resolver *resolve.Resolver
+	resolver *resolve.Resolver // of names in proxy_pass
+	names    *resolve.Names    // of names in upstreams
 	engine   *engine.Engine
 	conf     *configuration            // in force
 	site     atomic.Pointer[site.Site] // of conf, for commands, which come from any goroutine
@@ -42,6 +43,9 @@ func start(l *loader, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE) // a reader of our standard error that leaves must not take the proxy with it
 	s := &server{loader: l, stderr: stderr, log: newErrorLog()}
 	defer s.log.close()
+	s.resolver = resolve.New(0)
+	s.names = resolve.NewNames(s.resolver, s.notice)
+	l.names = s.names
 	c, err := l.load(context.Background())
 	if err != nil {
 		s.early(err)
@@ -101,12 +105,12 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	}
 	s.limits(m)
 	s.store = upstream.NewStore()
-	s.resolver = resolve.New(0)
 	s.site.Store(c.site)
 	s.admin = admin.New(admin.Config{
-		Store: s.store, Options: upstreamOptions(context.Background(), s.site.Load), QueueBytes: c.site.Dyups.ShmZoneSize,
-		Log: func(level int, msg string) { s.log.log(engine.Level(level), 0, msg) },
+		Store: s.store, Options: s.commandOptions(), QueueBytes: c.site.Dyups.ShmZoneSize, Log: s.notice,
 	})
+	s.names.SetDefault(defaultResolver(c.site))
+	s.names.Follow(s.store, s.admin.Apply)
 	if err := s.admin.Replace(c.upstreams); err != nil {
 		return nil, fmt.Errorf("cannot publish the upstreams: %w", err)
 	}
@@ -200,9 +204,7 @@ func (s *server) resolve(ctx context.Context, r *site.Resolver, host string) ([]
 	if r == nil {
 		return nil, fmt.Errorf("no resolver defined to resolve %s", host)
 	}
-	return s.resolver.Lookup(ctx, &resolve.Config{
-		Servers: r.Addrs, Valid: r.Valid, IPv4: r.IPv4, IPv6: r.IPv6, Timeout: r.Timeout,
-	}, host)
+	return s.resolver.Lookup(ctx, resolverOf(r), host)
 }
 
 // writePid writes the pid file. The built-in configuration has none; the default one is left out where its folder is
@@ -229,12 +231,11 @@ func (s *server) stop() {
 	if s.engine != nil {
 		s.engine.Close()
 	}
+	s.names.Close() // while the commands it gives are still taken
 	if s.admin != nil {
 		s.admin.Close()
 	}
-	if s.resolver != nil {
-		s.resolver.Close()
-	}
+	s.resolver.Close()
 	if s.pid != "" {
 		if err := removePid(s.pid); err != nil {
 			s.log.log(engine.Warn, 0, err.Error())

@@ -52,7 +52,7 @@ func printBuild(w io.Writer) {
 func printHelp(w io.Writer) {
 	fmt.Fprintf(w, "dyups version: dyups/%s (speaks the configuration language of nginx/%s)\n", version, nginxLevel)
 	io.WriteString(w, `
-Usage: dyups [-?hvVtTq] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]
+Usage: dyups [-?hvVtTq] [--strict-dns] [-s signal] [-p prefix] [-e filename] [-c filename] [-g directives]
 
 Options:
   -?,-h,--help  : this help
@@ -60,6 +60,7 @@ Options:
   -V            : show version, what is built in and what is not, and exit
   -t            : test configuration and exit
   -T            : test configuration, dump it and exit
+  --strict-dns  : with -t: a name of "server NAME resolve" that cannot be looked up is an error
   -q            : suppress non-error messages during configuration testing
   -s signal     : send signal to the running dyups: stop, quit, reopen, reload
   -p prefix     : folder that relative log, pid, root and temporary paths start from (default: working directory)

@@ -109,6 +109,7 @@ func New(ds []*conf.Directive, env *Env) (*Site, error) {
 	if err := top.apply(ds); err != nil {
 		return nil, err
 	}
+	b.site.Resolver, b.site.ResolverTimeout = top.loc.Resolver, top.resolverTimeout
 	if err := sc.link(); err != nil {
 		return nil, err
 	}

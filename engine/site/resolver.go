@@ -15,9 +15,19 @@ var resolverWords = []string{"ADDRESS[:PORT]", "valid=", "ipv4=", "ipv6=", "stat
 // defaultResolverTimeout is nginx's.
 const defaultResolverTimeout = 30 * time.Second
 
-// setResolver reads resolver ADDRESS[:PORT]... [valid=TIME] [ipv4=off] [ipv6=off]. Names of name servers are resolved
-// now.
-func setResolver(l *level, d *conf.Directive) error {
+// setResolver reads resolver ADDRESS[:PORT]... [valid=TIME] [ipv4=off] [ipv6=off], or off.
+func setResolver(l *level, d *conf.Directive) (err error) {
+	if len(d.Args) == 1 && d.Args[0].Text == "off" {
+		l.loc.Resolver = nil
+		return nil
+	}
+	l.loc.Resolver, err = ParseResolver(d, l.b.env)
+	return err
+}
+
+// ParseResolver reads a resolver directive of any block, without a Timeout. Names of name servers are looked up now, so it
+// may block. Errors are *conf.Error.
+func ParseResolver(d *conf.Directive, env *Env) (*Resolver, error) {
 	r := &Resolver{IPv4: true, IPv6: true}
 	for i, w := range d.Args {
 		key, v, ok := d.Param(i)
@@ -32,24 +42,20 @@ func setResolver(l *level, d *conf.Directive) error {
 		case ok && key == "status_zone":
 		case ok:
 			err = d.BadParam(i, resolverWords...)
-		case len(d.Args) == 1 && w.Text == "off":
-			l.loc.Resolver = nil
-			return nil
 		default:
-			err = r.add(w, l.b.env)
+			err = r.add(w, env)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if len(r.Addrs) == 0 {
-		return d.Errorf("names no name server, it takes ADDRESS[:PORT]... [valid=TIME] [ipv4=off] [ipv6=off]")
+		return nil, d.Errorf("names no name server, it takes ADDRESS[:PORT]... [valid=TIME] [ipv4=off] [ipv6=off]")
 	}
 	if !r.IPv4 && !r.IPv6 {
-		return d.Errorf("has both \"ipv4=off\" and \"ipv6=off\", one of them must stay on")
+		return nil, d.Errorf("has both \"ipv4=off\" and \"ipv6=off\", one of them must stay on")
 	}
-	l.loc.Resolver = r
-	return nil
+	return r, nil
 }
 
 // add enters one name server.

@@ -14,6 +14,9 @@ type Site struct {
 	Upstreams []*conf.Directive // the upstream blocks, in file order; the roof parses them
 	Dyups     Dyups
 	Logs      []string // every distinct access log path (absolute), opened at start
+	// Resolver is the "resolver" of the http level, nil: none; ResolverTimeout its "resolver_timeout".
+	Resolver        *Resolver
+	ResolverTimeout time.Duration
 	// Locations holds every location that can answer a request: server levels, locations, and the inside of if and
 	// limit_except blocks. Set Location.Handler through it before the site is used.
 	Locations []*Location
