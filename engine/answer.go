@@ -76,6 +76,9 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 	if ex.r.Status == 401 {
 		dst = append(dst, ex.authFields...)
 	}
+	for i := range ex.kept {
+		dst = append(dst, ex.kept[i].line...)
+	}
 	dst = append(ex.addFields(dst, loc.AddHeaders), '\r', '\n')
 	ex.sentHead = append(ex.sentHead[:0], dst...)
 	ex.r.SentHead = ex.sentHead
@@ -179,6 +182,7 @@ func (ex *exchange) page(status int) bool {
 	if status == 204 || status == 304 {
 		body = nil
 	} else {
+		ex.unkeep("Content-Type")
 		dst = append(dst, "Content-Type: text/html\r\n"...)
 	}
 	return ex.send(dst, int64(len(body)), body)

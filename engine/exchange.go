@@ -100,8 +100,9 @@ type exchange struct {
 	keepConn   bool
 	cut        bool // close the client without lingering: the answer could not be completed
 	linger     bool
-	extra      bool   // the backend sent more than its body: not to be kept
-	authFields []byte // WWW-Authenticate lines for a 401
+	extra      bool        // the backend sent more than its body: not to be kept
+	kept       []keptField // of an answer with X-Accel-Redirect
+	authFields []byte      // WWW-Authenticate lines for a 401
 
 	upEnd, downEnd tunnelEnd // of a tunnel's client and backend
 
@@ -155,7 +156,7 @@ func (ex *exchange) begin() {
 	ex.phase = phRoute
 	ex.table, ex.up, ex.b, ex.cur = nil, nil, nil, -1
 	ex.headSent, ex.keepConn, ex.cut, ex.linger, ex.aborted, ex.chunked = false, true, false, false, false, false
-	ex.ownTrailer = false
+	ex.ownTrailer, ex.kept = false, nil
 	ex.authFields, ex.fresh = ex.authFields[:0], false
 	ex.sentHead = ex.sentHead[:0]
 	r := &ex.r

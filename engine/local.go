@@ -270,7 +270,9 @@ func (ex *exchange) localDone() bool {
 		case codec.ContentLength, codec.Connection, codec.Server, codec.Date, codec.TransferEncoding:
 			continue
 		}
-		dst = codec.AppendFieldLine(dst, k, v)
+		if ex.kept == nil || !ex.keeps(k) {
+			dst = codec.AppendFieldLine(dst, k, v)
+		}
 	}
 	if j.stream == nil {
 		on := ex.send(dst, j.size, j.body.B)

@@ -93,6 +93,9 @@ func (ex *exchange) gotHead(off, end int) bool {
 		ex.leave(upstream.OK)
 		return ex.fail(status)
 	}
+	if target := ex.accelTarget(); target != nil {
+		return ex.accelRedirect(target)
+	}
 	ex.kind, ex.remain = ex.resp.BodyKind(ex.asked)
 	switch {
 	case ex.asked == codec.HEAD && ex.r.Method != codec.HEAD:
@@ -160,6 +163,9 @@ func (ex *exchange) answerFrom() {
 	length := int64(-1)
 	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && status != 204 && h.Status != 204 {
 		length = h.ContentLength
+	}
+	if ex.kept != nil {
+		ex.unkeepAnswered()
 	}
 	l.wbuf = ex.endHead(dst, length)
 }

@@ -98,6 +98,7 @@ func proxyRules() []rule {
 			l.proxy.conf.Method, err = l.value(d.Args[0])
 			return err
 		}},
+		{Name: "proxy_ignore_headers", In: inLoc, Min: 1, Max: -1, Set: setIgnoreHeaders},
 		{Name: "proxy_limit_rate", In: inLoc, Min: 1, Max: 1, Set: setProxyLimitRate},
 		{Name: "proxy_set_body", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
 			l.proxy.conf.SetBody, err = l.value(d.Args[0])
@@ -180,6 +181,25 @@ func setProxyBind(l *level, d *conf.Directive) (err error) {
 	if _, plain := p.Bind.Static(); plain {
 		if _, ok := ParseLocal(text); !ok {
 			return d.Value(0).Invalid("ADDRESS[:PORT] or \"off\"")
+		}
+	}
+	return nil
+}
+
+// ignorable are the response fields that nginx lets proxy_ignore_headers name. Of those X-Accel-Redirect alone means something
+// here, so that ignoring the others changes nothing.
+var ignorable = []string{"X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset",
+	"Expires", "Cache-Control", "Set-Cookie", "Vary"}
+
+func setIgnoreHeaders(l *level, d *conf.Directive) error {
+	l.proxy.conf.IgnoreAccelRedirect = false
+	for i := range d.Args {
+		name, err := d.Enum(i, ignorable...)
+		if err != nil {
+			return err
+		}
+		if name == ignorable[0] {
+			l.proxy.conf.IgnoreAccelRedirect = true
 		}
 	}
 	return nil

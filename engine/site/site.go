@@ -199,12 +199,14 @@ type ProxyConf struct {
 	// Hide: response fields not passed to the client (proxy_hide_header, minus proxy_pass_header, plus nginx's defaults).
 	Hide NameSet
 
-	Method          *Value // proxy_method; nil: the request's own
-	PassHeaders     bool   // proxy_pass_request_headers: client fields are sent on
-	PassBody        bool   // proxy_pass_request_body
-	SetBody         *Value // proxy_set_body: sent in place of the client's body; nil: that is sent
-	MaxTempFileSize int64  // proxy_max_temp_file_size, bytes; 0: no temporary file
-	BusyBuffersSize int64  // proxy_busy_buffers_size, bytes
+	Method      *Value // proxy_method; nil: the request's own
+	PassHeaders bool   // proxy_pass_request_headers: client fields are sent on
+	PassBody    bool   // proxy_pass_request_body
+	// IgnoreAccelRedirect: proxy_ignore_headers X-Accel-Redirect.
+	IgnoreAccelRedirect bool
+	SetBody             *Value // proxy_set_body: sent in place of the client's body; nil: that is sent
+	MaxTempFileSize     int64  // proxy_max_temp_file_size, bytes; 0: no temporary file
+	BusyBuffersSize     int64  // proxy_busy_buffers_size, bytes
 
 	fixed     *fixedTarget
 	prefix    string // the part of the request's path that the URI of proxy_pass stands for

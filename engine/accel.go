@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"dyups/codec"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// keptField is a line of a backend's answer that outlives X-Accel-Redirect.
+type keptField struct {
+	name string
+	line []byte // with its end
+}
+
+// keptNames are the fields of an answer with X-Accel-Redirect that the final answer has, too. Source: nginx, the entries with
+// "redirect" in ngx_http_upstream_headers_in.
+var keptNames = []string{"Content-Type", "Set-Cookie", "Content-Disposition", "Cache-Control", "Expires", "Accept-Ranges"}
+
+// accelTarget is the value of X-Accel-Redirect in the backend's answer, nil if it has none or none that counts.
+func (ex *exchange) accelTarget() []byte {
+	h := &ex.resp
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == codec.XAccel && codec.EqualFold(f.Name.In(h.Buf), "x-accel-redirect") &&
+			!ex.r.Loc.Proxy.IgnoreAccelRedirect {
+			return f.Value.In(h.Buf)
+		}
+	}
+	return nil
+}
+
+// accelRedirect drops the backend's answer and goes where it says instead.
+func (ex *exchange) accelRedirect(target []byte) bool {
+	h := &ex.resp
+	ex.kept = nil
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		for _, name := range keptNames {
+			if codec.EqualFold(f.Name.In(h.Buf), name) {
+				ex.kept = append(ex.kept, keptField{name, codec.AppendField(nil, h.Buf, f)})
+			}
+		}
+	}
+	ex.try().ResponseNs = ex.l.nowNs - ex.tryNs
+	ex.dropBackend()
+	ex.leave(upstream.OK)
+	return ex.act(site.AccelRedirect(&ex.r, target))
+}
+
+// unkeep forgets a kept field: the final answer has its own.
+func (ex *exchange) unkeep(name string) {
+	kept := ex.kept[:0]
+	for _, k := range ex.kept {
+		if k.name != name {
+			kept = append(kept, k)
+		}
+	}
+	ex.kept = kept
+}
+
+// unkeepAnswered forgets the kept fields that the answer of the backend has itself; cookies add up.
+func (ex *exchange) unkeepAnswered() {
+	for _, name := range keptNames {
+		if name != "Set-Cookie" && ex.resp.FieldNamed(name) != nil {
+			ex.unkeep(name)
+		}
+	}
+}
+
+// keeps reports whether a field of that name is kept.
+func (ex *exchange) keeps(name []byte) bool {
+	for i := range ex.kept {
+		if codec.EqualFold(name, ex.kept[i].name) {
+			return true
+		}
+	}
+	return false
+}
