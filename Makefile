@@ -17,7 +17,7 @@ engine 200ms .
 endef
 export MICRO
 
-.PHONY: build run test race fuzz lint bench bench-quick bench-compare bench-micro clean
+.PHONY: build run test race soak fuzz lint bench bench-quick bench-compare bench-micro clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/dyups ./cmd/dyups
@@ -32,6 +32,10 @@ test:
 
 race:
 	$(GO) test -race ./...
+
+# A million changes under load; in "make test" it is a fiftieth of them.
+soak:
+	$(GO) test -count=1 -timeout 20m -v -run 'TestSoak$$' ./cmd/dyups -soak.changes=1000000
 
 # Every fuzz target of every package, FUZZTIME each.
 fuzz:

@@ -219,6 +219,36 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// TestNoGoroutineLeft: changes leave no goroutine behind, whoever makes them.
+func TestNoGoroutineLeft(t *testing.T) {
+	a, _ := newAdmin(t, 0)
+	storm := func(n int) {
+		var wg sync.WaitGroup
+		for k := range 4 {
+			wg.Go(func() {
+				for i := range n {
+					name := fmt.Sprintf("u%d", k)
+					if err := a.Update(name, []byte(fmt.Sprintf("server 127.0.0.1:%d; queue 5;", 1+i%100))); err != nil {
+						t.Error(err)
+					}
+					if i%10 == 9 {
+						if err := a.Delete(name); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	storm(10)
+	before := runtime.NumGoroutine()
+	storm(1000)
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines before, %d after", before, after)
+	}
+}
+
 func TestClose(t *testing.T) {
 	a, s := newAdmin(t, 0)
 	h := a.Handler(HandlerOptions{})
