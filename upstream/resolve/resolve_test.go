@@ -46,15 +46,7 @@ func (s *stub) set(t *testing.T, zone ...string) {
 // "fail." is answered with a server failure, "half." refused for AAAA, "quiet." dropped for AAAA, "big." is truncated over UDP, "odd." is preceded by a foreign datagram.
 func newStub(t *testing.T, zone ...string) *stub {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		pc.Close()
-		t.Skipf("the port is taken for TCP: %v", err)
-	}
+	pc, ln := listenBoth(t)
 	s := &stub{addr: pc.LocalAddr().String()}
 	s.set(t, zone...)
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { s.serve(w, q) })
@@ -66,6 +58,24 @@ func newStub(t *testing.T, zone ...string) *stub {
 		t.Cleanup(func() { srv.Shutdown() })
 	}
 	return s
+}
+
+// listenBoth listens on one port over UDP and TCP.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, ln
+		}
+		pc.Close() // the port is taken for TCP
+	}
+	t.Fatal("no port is free for UDP and TCP alike")
+	return nil, nil
 }
 
 func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg) {
