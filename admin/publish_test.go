@@ -166,6 +166,50 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
+// TestApply: changes of the process itself take their turn among the commands, need no room, and keep their condition.
+func TestApply(t *testing.T) {
+	a, s := newAdmin(t, 44)
+	spec := func(body string) *upstream.Spec {
+		t.Helper()
+		sp, err := a.check("x", []byte(body), &a.opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sp
+	}
+	first := spec("server 127.0.0.1:1;")
+	if err := a.Apply(upstream.Change{Name: "x", Spec: first}); err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(s)
+	results := make(chan error, 3)
+	go func() { results <- a.Update("x", []byte("server 127.0.0.1:2;")) }()
+	<-g.entered
+	go func() { results <- a.Update("y", []byte("server 127.0.0.1:20000;")) }() // fills the queue
+	waitQueued(a, 1)
+	refused := make(chan error, 1)
+	go func() { refused <- a.Apply(upstream.Change{Name: "x", Spec: spec("server 127.0.0.1:9;"), If: first}) }()
+	waitQueued(a, 2)
+	go func() { results <- a.Apply(upstream.Change{Name: "z", Spec: first}) }()
+	waitQueued(a, 3)
+	close(g.open)
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-refused; err != upstream.ErrChanged {
+		t.Errorf("a change of an older definition: %v", err)
+	}
+	if got := servers(s, "x") + servers(s, "z"); got != "server 127.0.0.1:2\nserver 127.0.0.1:1\n" {
+		t.Errorf("the table has %q", got)
+	}
+	a.Close()
+	if err := a.Apply(upstream.Change{Name: "x", Spec: first}); err != ErrClosed {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
 // TestBatch puts several changes of one name into one batch: each has its own result, in order.
 func TestBatch(t *testing.T) {
 	a, s := newAdmin(t, 0)
@@ -387,6 +431,7 @@ func TestRun(t *testing.T) {
 	f("POST", "/upstream/x", "server 127.0.0.1:1;", 200, "success", "server 127.0.0.1:1\n", 0)
 	f("POST", "/upstream/x", "server name.test:1;", 200, "", "server 127.0.0.1:1\n", 1)
 	f("POST", "/upstream/x", "server 127.0.0.1:1; server 127.0.0.1:2 weight=60000;", 200, "", "server 127.0.0.1:1\n", 1)
+	f("POST", "/upstream/x", "server name.test:1 resolve;", 200, "", "server 127.0.0.1:1\n", 1)
 	f("POST", "/upstream/x", "server 127.0.0.1:1; server name.test:1 bad;", 400, `add server failed: 1:40: `, "server 127.0.0.1:1\n", 0)
 	f("POST", "/upstream/x", "#"+strings.Repeat(" ", maxNow)+"\nserver 127.0.0.1:2;", 200, "success", "server 127.0.0.1:2\n", 0)
 	f("POST", "/upstream/x", "server 127.0.0.1:1\n", 200, "success", "server 127.0.0.1:1\n", 0)
@@ -415,6 +460,11 @@ func TestRun(t *testing.T) {
 		t.Error("a small job was queued although nothing else was under way")
 	}
 	<-behind
+	for room := false; !room; runtime.Gosched() { // which it gives back after it has run
+		a.mu.Lock()
+		room = a.bytes == 0
+		a.mu.Unlock()
+	}
 
 	// What waits holds room until it has run, in the order in which it came.
 	entered, hold, order := make(chan struct{}), make(chan struct{}), make(chan int, 3)

@@ -33,6 +33,12 @@ type bucket struct {
 	entries []entry
 }
 
+// What Diff compares with where there is nothing; never written.
+var (
+	noBranch branch
+	noBucket bucket
+)
+
 // entry has the hash of the upstream's name beside it, so that a look-up touches no upstream but the right one.
 type entry struct {
 	hash uint64
@@ -102,12 +108,11 @@ func (t *Table) Diff(old *Table, f func(before, after *Upstream)) {
 		if br == was {
 			continue
 		}
-		var none branch
 		if br == nil {
-			br = &none
+			br = &noBranch
 		}
 		if was == nil {
-			was = &none
+			was = &noBranch
 		}
 		for j, b := range br.buckets {
 			if b != was.buckets[j] {
@@ -118,12 +123,11 @@ func (t *Table) Diff(old *Table, f func(before, after *Upstream)) {
 }
 
 func diffBucket(was, b *bucket, f func(before, after *Upstream)) {
-	var none bucket
 	if was == nil {
-		was = &none
+		was = &noBucket
 	}
 	if b == nil {
-		b = &none
+		b = &noBucket
 	}
 	for _, e := range b.entries {
 		if o := was.at(&e.u.key); o < 0 {

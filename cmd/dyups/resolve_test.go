@@ -248,6 +248,17 @@ upstream two { server late.test:`+port+` resolve; server 127.0.0.2:`+port+`;`))
 	p.answersFrom("two", "127.0.0.1", "127.0.0.2")
 }
 
+// TestNamesOfSystem: without a resolver directive the system's is asked; localhost is known everywhere.
+func TestNamesOfSystem(t *testing.T) {
+	port := namedOn(t, "127.0.0.1")
+	p := serve(t, `
+upstream dyn { server localhost:`+port+` resolve; }
+server { listen 127.0.0.1:{proxy}; location / { proxy_pass http://$host; } }`)
+	if got := p.get("dyn"); got != "127.0.0.1" {
+		t.Errorf("localhost answers %s", got)
+	}
+}
+
 // TestNamesByCommand: a command with names is answered when its first addresses are there, whatever DNS does, and stays
 // when an answer for what it replaced comes later. Services give ports and backups.
 func TestNamesByCommand(t *testing.T) {

@@ -52,6 +52,8 @@
 //
 // # Cost
 //
+// A change of an upstream without names costs 0.1 µs more, and no allocation, for being watched (BenchmarkChanged).
+//
 // A name that is known costs 5 µs and 6 allocations (BenchmarkLookup), most of it for the key that tells resolver
 // directives apart; it is spent on a worker, and beside a request to a backend it does not show.
 package resolve
