@@ -77,7 +77,7 @@ func TestSystem(t *testing.T) {
 	f("one.", "127.0.0.9")
 	f("deep.name", "127.0.0.2")
 	f("six", "::6")
-	f("half.", "127.0.0.3") // AAAA is refused: one family is enough here
+	f("half.", "127.0.0.3")                                     // AAAA is refused: one family is enough here
 	f("fail", "fail could not be resolved (2: Server failure)") // after fail.inner.test, which does not exist
 	f("nowhere", "nowhere could not be resolved (3: Host not found)")
 	m.write(m.hosts.path, "127.0.0.8 one\n127.0.0.5 localhost\n")
