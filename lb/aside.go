@@ -79,8 +79,8 @@ func (g *group) setAsideAll(now int64) {
 // leaveOut is setAside under the lock, without counting.
 func (g *group) leaveOut(i int, now int64) {
 	a, p := &g.aside, &g.peers[i]
-	// A hash may fall on a peer that is no member, being marked down.
-	if int(p.rank) >= len(g.members) || int(g.members[p.rank]) != i || a.has(i) {
+	// A hash may fall on a peer that is no member, being marked down or draining.
+	if !g.holds(i, p.rank) || a.has(i) {
 		return
 	}
 	a.set[i>>6].Or(1 << (i & 63))

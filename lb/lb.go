@@ -52,6 +52,7 @@ type Peer struct {
 	SlowStartNs   int64 // time in which the weight rises after Live.Start or a recovery; 0: at once (nginx: slow_start)
 	Backup        bool
 	Down          bool
+	Drain         bool // no method picks it, but Taker.Take does: it keeps the sessions that it has
 }
 
 // Plan is what can be computed from the peers alone: rotations and hash rings. It is immutable and safe for
@@ -81,10 +82,10 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 		switch {
 		case !peers[i].Backup:
 			p.primaries = append(p.primaries, uint32(i))
-			if !peers[i].Down {
+			if !peers[i].Down && !peers[i].Drain {
 				up = append(up, uint32(i))
 			}
-		case !peers[i].Down:
+		case !peers[i].Down && !peers[i].Drain:
 			spare = append(spare, uint32(i))
 		}
 	}
@@ -114,6 +115,12 @@ func (p *Plan) CountsWaiting() bool {
 // the position of the rotation and may be shared with earlier and later pickers of the same upstream; nil starts
 // at the first peer. It panics when the number of lives is not the number of peers.
 func (p *Plan) Bind(live []*Live, cur *Cursor) Picker {
+	picker, _ := p.BindTaker(live, cur)
+	return picker
+}
+
+// BindTaker is Bind with the Taker over the same peers.
+func (p *Plan) BindTaker(live []*Live, cur *Cursor) (Picker, Taker) {
 	if len(live) != len(p.peers) {
 		panic("BUG: a plan is bound to as many lives as it has peers")
 	}
@@ -141,7 +148,7 @@ func (p *Plan) Bind(live []*Live, cur *Cursor) Picker {
 	for i := range b.peers {
 		b.peers[i].leave()
 	}
-	return b.picker()
+	return b.picker(), b
 }
 
 // ramps reports whether the method starts peers slowly: as in nginx, not those that go by a hash or by chance.

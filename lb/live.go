@@ -162,7 +162,7 @@ func (l *Live) Start(nowNs int64) { l.ensure().started.Store(nowNs) }
 // peer joins a living peer with the limits that one table gives it.
 type peer struct {
 	live        *Live
-	maxConns    int64 // 0: no bound; below 0: the peer is marked down
+	maxConns    int64 // 0: no bound; below 0: the peer is marked down, or drains
 	maxFails    int64
 	failTimeout int64
 	weight      int64
@@ -176,7 +176,7 @@ func newPeer(d *Peer, l *Live) peer {
 		live: l, maxConns: int64(max(0, d.MaxConns)), maxFails: int64(max(0, d.MaxFails)), failTimeout: d.FailTimeoutNs,
 		weight: clampWeight(d.Weight), slowStart: d.SlowStartNs,
 	}
-	if d.Down {
+	if d.Down || d.Drain {
 		p.maxConns = -1
 	}
 	return p

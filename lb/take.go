@@ -1,0 +1,37 @@
+package lb
+
+// Taker takes a place on a peer that the caller has chosen, for sessions that stick to their server. Safe for concurrent use; no
+// lock, no allocation.
+type Taker interface {
+	// Take takes a place on peer i, as a pick does, if the request has not tried it and it may be used now: it is not marked
+	// down, not left alone because of failures or a check, and below its max_conns. One that drains may be used.
+	Take(i int, q *Query) bool
+}
+
+// Take implements Taker. It goes by the peer itself and not by what picks have set aside: a peer whose time has come may be let
+// through by either.
+func (b *balancer) Take(i int, q *Query) bool {
+	d := &b.plan.peers[i]
+	if d.Down || q.Tried.Has(i) {
+		return false
+	}
+	p := b.peers[i]
+	if d.Drain {
+		p.maxConns = int64(max(0, d.MaxConns))
+	}
+	if p.take(q.NowNs) != taken {
+		return false
+	}
+	q.Tried.add(i)
+	for _, g := range [...]*group{&b.primary, b.backup} {
+		if g.board != nil && g.holds(i, p.rank) {
+			g.placed(&b.peers[i], q.NowNs)
+		}
+	}
+	return true
+}
+
+// holds reports whether peer i, of that rank, is a member: one that is marked down or drains is in no group.
+func (g *group) holds(i int, rank uint32) bool {
+	return int(rank) < len(g.members) && int(g.members[rank]) == i
+}

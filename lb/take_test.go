@@ -1,0 +1,74 @@
+package lb
+
+import (
+	"encoding/binary"
+	"testing"
+)
+
+// TestTake: whatever the method, a peer that drains is never picked and may be taken; one that is down, out, barred, full or
+// tried may not.
+func TestTake(t *testing.T) {
+	for m := RoundRobin; m <= Maglev; m++ {
+		peers := make([]Peer, 6)
+		live := make([]*Live, 6)
+		for i := range peers {
+			peers[i] = Peer{Name: string(rune('a' + i)), Weight: 1, MaxFails: 1, FailTimeoutNs: 10e9}
+			live[i] = new(Live)
+		}
+		peers[1].Drain, peers[1].MaxConns = true, 2
+		peers[2].Down = true
+		peers[3].MaxConns = 1
+		p, taker := Options{BalanceFactor: 125 * int(m&1)}.NewPlan(m, peers).BindTaker(live, nil)
+		q := Query{NowNs: 1e18}
+		for n := range 300 {
+			q.Tried.Reset()
+			q.Key = binary.BigEndian.AppendUint32(q.Key[:0], uint32(n)*2654435761)
+			i := p.Pick(&q)
+			if i < 0 || i == 1 || i == 2 {
+				t.Fatalf("method %d picks %d", m, i)
+			}
+			live[i].Release()
+		}
+		f := func(i int, want bool) {
+			t.Helper()
+			q.Tried.Reset()
+			if got := taker.Take(i, &q); got != want || got != q.Tried.Has(i) {
+				t.Errorf("method %d: peer %d is taken: %v, in the set of those tried: %v", m, i, got, q.Tried.Has(i))
+			}
+		}
+		f(0, true)
+		f(0, true)
+		q.Tried.Add(0)
+		if taker.Take(0, &q) {
+			t.Errorf("method %d: a peer that was tried is taken", m)
+		}
+		f(1, true)
+		f(1, true)
+		f(1, false) // max_conns holds for one that drains, too
+		f(2, false)
+		f(3, true)
+		f(3, false)
+		live[3].Release()
+		f(3, true)
+		live[4].Bar()
+		f(4, false)
+		live[4].Unbar(q.NowNs)
+		live[5].Fail(q.NowNs, 1)
+		f(5, false)
+		q.NowNs += 11e9
+		f(5, true) // let through once
+		f(5, false)
+		f(4, true)
+		for i, n := range []int64{2, 2, 0, 1, 1, 1} {
+			if got := live[i].InFlight(); got != n {
+				t.Errorf("method %d: %d in flight on peer %d, want %d", m, got, i, n)
+			}
+		}
+		if m == LeastConn { // the tree has seen what was taken: 4 and 5 have one each, 0 has two
+			q.Tried.Reset()
+			if i := p.Pick(&q); i != 4 {
+				t.Errorf("least_conn picks %d, want 4", i)
+			}
+		}
+	}
+}
