@@ -145,6 +145,8 @@ type serverView struct {
 	FailTimeout float64 `json:"fail_timeout"`
 	Backup      bool    `json:"backup"`
 	Down        bool    `json:"down"`
+	Drain       bool    `json:"drain,omitempty"`
+	Route       string  `json:"route,omitempty"`
 }
 
 func listNames(t *upstream.Table) nameList {
@@ -183,6 +185,8 @@ func describe(u *upstream.Upstream) upstreamView {
 			FailTimeout: float64(s.FailTimeout) / float64(time.Second),
 			Backup:      s.Backup,
 			Down:        s.Down,
+			Drain:       s.Drain,
+			Route:       s.Route,
 		})
 	}
 	return v

@@ -82,7 +82,7 @@ func blockEnd(name string, ds []*conf.Directive, opt *Options) conf.Pos {
 }
 
 // serverParams are the parameters of server, as errors list them.
-var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "slow_start=", "backup", "down",
+var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "slow_start=", "backup", "down", "drain", "route=",
 	"resolve", "service="}
 
 // server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written.
@@ -159,6 +159,12 @@ func (p *parsing) serverParam(s *Server, d *conf.Directive, i int) (err error) {
 		s.FailTimeout, err = v.TimeSeconds()
 	case !valued && key == "down":
 		s.Down = true
+	case !valued && key == "drain":
+		s.Drain = true
+	case valued && key == "route":
+		if s.Route = v.Text; s.Route == "" {
+			return v.Invalid("a name of the server for \"sticky route\"")
+		}
 	case !valued && key == "resolve":
 		s.Resolve = true
 	case valued && key == "service":

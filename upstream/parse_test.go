@@ -118,7 +118,7 @@ func TestRefused(t *testing.T) {
 		key, value, _ := strings.Cut(p, "=")
 		f("server 127.0.0.1:1 "+p+";", "invalid value \""+value+"\" of parameter \""+key+"\"")
 	}
-	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start", "route=a", "id=1", "weight"} {
+	for _, p := range []string{"WEIGHT=2", "down=1", "DOWN", "backup=1", "backupx", "slow_start", "id=1", "weight"} {
 		f("server 127.0.0.1:1 "+p+";", "body:1:20: invalid parameter \""+p+"\" in \"server\" directive")
 	}
 	for _, m := range []string{"ip_hash", "hash $arg_k", "hash a consistent", "random", "random two"} {
@@ -186,6 +186,8 @@ func TestDetail(t *testing.T) {
 		"server 127.0.0.1:1;\nrandom two least_time=header;\nqueue 7 timeout=1500ms;\n")
 	f("least_time header; server 127.0.0.1:1 slow_start=30s; server 127.0.0.1:2 backup;",
 		"server 127.0.0.1:1 slow_start=30s;\nserver 127.0.0.1:2 backup;\nleast_time header;\n")
+	f("server 127.0.0.1:1 drain route=a; server 127.0.0.1:2 down drain \"route=b c\";",
+		"server 127.0.0.1:1 drain route=a;\nserver 127.0.0.1:2 down drain \"route=b c\";\n")
 	f("least_time last_byte inflight; server 127.0.0.1:1;", "server 127.0.0.1:1;\nleast_time last_byte inflight;\n")
 	f("maglev $uri; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nmaglev $uri;\n")
 	f("hash a consistent balance_factor=1.5; server 127.0.0.1:1;", "server 127.0.0.1:1;\nhash a consistent balance_factor=1.5;\n")

@@ -140,6 +140,12 @@ func (s *Server) directive(address string) *conf.Directive {
 	if s.Down {
 		args = append(args, "down")
 	}
+	if s.Drain {
+		args = append(args, "drain")
+	}
+	if s.Route != "" {
+		args = append(args, "route="+s.Route)
+	}
 	if s.Resolve {
 		args = append(args, "resolve")
 	}

@@ -21,6 +21,8 @@ type Server struct {
 	SlowStart   time.Duration // time in which the weight rises after a recovery or when the server is new; 0: at once
 	Backup      bool
 	Down        bool
+	Drain       bool   // gets no new sessions, and no requests but those of sessions that it has
+	Route       string // what "sticky route" knows the server by; "": nothing
 	Resolve     bool   // as written: the address is looked up while dyups runs, if Name is no address
 	Service     string // of service=
 	State       *State
@@ -50,6 +52,7 @@ type Upstream struct {
 	KeepaliveTimeout  time.Duration
 	Source            string // of the change that made it
 	picker            lb.Picker
+	taker             lb.Taker
 	cursor            *lb.Cursor // carried over updates
 	tries             int
 	spec              *Spec
@@ -131,7 +134,7 @@ func Single(name string, servers ...*Server) *Upstream {
 func (s *Server) peer() lb.Peer {
 	return lb.Peer{
 		Name: s.Name, Weight: s.Weight, MaxConns: s.MaxConns, MaxFails: s.MaxFails,
-		FailTimeoutNs: int64(s.FailTimeout), SlowStartNs: int64(s.SlowStart), Backup: s.Backup, Down: s.Down,
+		FailTimeoutNs: int64(s.FailTimeout), SlowStartNs: int64(s.SlowStart), Backup: s.Backup, Down: s.Down, Drain: s.Drain,
 	}
 }
 
@@ -141,7 +144,7 @@ func (u *Upstream) bind(plan *lb.Plan) {
 	for i, s := range u.Servers {
 		live[i] = &s.State.live
 	}
-	u.picker = plan.Bind(live, u.cursor)
+	u.picker, u.taker = plan.BindTaker(live, u.cursor)
 	u.tries = plan.Tries()
 	u.Waiting = plan.CountsWaiting()
 }
