@@ -50,7 +50,12 @@ func (ex *exchange) pick() bool {
 	ex.round = false
 	i := -1
 	if ex.mayPick() {
-		i = up.Pick(&ex.query)
+		if up.Sticky != nil {
+			i = ex.stuck()
+		}
+		if i < 0 {
+			i = up.Pick(&ex.query)
+		}
 	}
 	if i < 0 {
 		switch ex.enqueue() {

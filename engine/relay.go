@@ -167,6 +167,9 @@ func (ex *exchange) answerFrom() {
 	if ex.kept != nil {
 		ex.unkeepAnswered()
 	}
+	if ex.up.Sticky != nil {
+		dst = ex.appendSticky(dst)
+	}
 	l.wbuf = ex.endHead(dst, length)
 }
 

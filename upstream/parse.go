@@ -27,6 +27,7 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "least_time", In: conf.Upstream, Min: 1, Max: 2, Many: true, Set: (*parsing).leastTime},
 	conf.Rule[*parsing]{Name: "maglev", In: conf.Upstream, Min: 1, Max: 1, Many: true, Set: (*parsing).maglev},
 	conf.Rule[*parsing]{Name: "queue", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).queue},
+	conf.Rule[*parsing]{Name: "sticky", In: conf.Upstream, Min: 2, Max: -1, Set: (*parsing).sticky},
 	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},
 	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepalive},
 	conf.Rule[*parsing]{Name: "keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveRequests},

@@ -150,7 +150,15 @@ func TestRefused(t *testing.T) {
 	f("keepalive 8; keepalive 9; server 127.0.0.1:1;", "is duplicate")
 	f("keepalive_timeout 5s 4s; server 127.0.0.1:1;", "invalid number of arguments")
 	f("zone z 1k; server 127.0.0.1:1;", "at least 32k")
-	f("sticky cookie a; server 127.0.0.1:1;", "unknown directive")
+	f("sticky cookie; server 127.0.0.1:1;", "invalid number of arguments")
+	f("sticky learn create=$a lookup=$b zone=z:1m; server 127.0.0.1:1;", "invalid parameter \"learn\" in \"sticky\" directive, it takes cookie, route")
+	f("sticky cookie 'a b'; server 127.0.0.1:1;", "invalid value \"a b\" in \"sticky\" directive, it must be the name of a cookie")
+	f("sticky cookie a samesite=x; server 127.0.0.1:1;", "invalid value \"x\" of parameter \"samesite\"")
+	f("sticky cookie a expires=1.5s; server 127.0.0.1:1;", "invalid value \"1.5s\" of parameter \"expires\"")
+	f("sticky cookie a secret=; server 127.0.0.1:1;", "invalid parameter \"secret=\"")
+	f("sticky cookie a \"path=/;x\"; server 127.0.0.1:1;", "invalid value \"/;x\" of parameter \"path\"")
+	f("sticky cookie a domain=$nosuch; server 127.0.0.1:1;", "unknown \"nosuch\" variable")
+	f("sticky route $nosuch; server 127.0.0.1:1;", "body:1:14: invalid value \"$nosuch\" in \"sticky\" directive: unknown")
 }
 
 // TestDetail checks the short listing, and that what it prints with semicolons is read back as the same.
@@ -188,6 +196,9 @@ func TestDetail(t *testing.T) {
 		"server 127.0.0.1:1 slow_start=30s;\nserver 127.0.0.1:2 backup;\nleast_time header;\n")
 	f("server 127.0.0.1:1 drain route=a; server 127.0.0.1:2 down drain \"route=b c\";",
 		"server 127.0.0.1:1 drain route=a;\nserver 127.0.0.1:2 down drain \"route=b c\";\n")
+	f("sticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s; server 127.0.0.1:1;",
+		"server 127.0.0.1:1;\nsticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s;\n")
+	f("sticky route $arg_a $arg_b; server 127.0.0.1:1 route=a;", "server 127.0.0.1:1 route=a;\nsticky route $arg_a $arg_b;\n")
 	f("least_time last_byte inflight; server 127.0.0.1:1;", "server 127.0.0.1:1;\nleast_time last_byte inflight;\n")
 	f("maglev $uri; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nmaglev $uri;\n")
 	f("hash a consistent balance_factor=1.5; server 127.0.0.1:1;", "server 127.0.0.1:1;\nhash a consistent balance_factor=1.5;\n")

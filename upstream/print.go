@@ -165,6 +165,9 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 	if s.zone != nil {
 		add("zone", s.zone...)
 	}
+	if s.sticky != nil {
+		add("sticky", s.sticky.args...)
+	}
 	if q := s.queue; q.max > 0 {
 		args := []string{strconv.Itoa(q.max)}
 		if q.timeout != defaultQueueTimeout {

@@ -21,6 +21,7 @@ type Spec struct {
 	keepalive keepalive
 	zone      []string // arguments of zone
 	queue     queueSpec
+	sticky    *Sticky
 	plan      *lb.Plan
 
 	resolver        *Resolver // of resolver, which names servers for the names of lines; nil: that of the http block
@@ -33,6 +34,9 @@ func (s *Spec) brief() bool {
 	const steps = 16 << 10 // of a few nanoseconds each
 	switch s.method {
 	case lb.ConsistentHash, lb.Maglev:
+		return false
+	}
+	if s.sticky != nil && len(s.servers) > 16 { // a hash of a microsecond each
 		return false
 	}
 	sum := 0
@@ -116,6 +120,7 @@ func (s *Spec) finish() {
 		peers[i] = s.servers[i].peer()
 	}
 	s.plan = s.options.NewPlan(s.method, peers)
+	s.sticky = s.sticky.over(s.servers)
 }
 
 // timed reports whether the method goes by response times.
@@ -130,7 +135,7 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 		Name: c.Name, Source: c.Source, Method: methodNames[s.method], HashKey: s.hashKey, NeedsAddr: s.method == lb.IPHash,
 		Keepalive: s.keepalive.conns, KeepaliveRequests: s.keepalive.requests,
 		KeepaliveTime: s.keepalive.time, KeepaliveTimeout: s.keepalive.timeout,
-		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Timed: s.timed(), LastByte: s.options.LastByte,
+		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Sticky: s.sticky, Timed: s.timed(), LastByte: s.options.LastByte,
 		Servers: make([]*Server, len(s.servers)), spec: s, key: keyOf([]byte(c.Name)),
 	}
 	servers := make([]Server, len(s.servers))

@@ -40,6 +40,7 @@ type Upstream struct {
 	// Timed: Observe is wanted after each try that succeeds. Waiting: Answered is wanted once for every pick, when the
 	// response header has come, or with LastByte at its end, or when the try ends before that.
 	Timed, Waiting, LastByte bool
+	Sticky                   *Sticky // nil: no sessions
 	// Requests that find no server wait in Queue, QueueMax of them at most and for QueueTimeout. 0: they do not wait, but some
 	// may still be in Queue, which is nil where none ever did.
 	Queue        *Queue

@@ -160,17 +160,23 @@ func requestArg(name string) getter {
 // requestCookie is $cookie_NAME.
 func requestCookie(name string) getter {
 	return func(dst []byte, r *Request) ([]byte, bool) {
-		h := r.Head
-		for i := range h.Fields {
-			if h.Fields[i].ID != codec.Cookie {
-				continue
-			}
-			if v, ok := cookieIn(h.Fields[i].Value.In(h.Buf), name, true); ok {
-				return append(dst, v...), true
-			}
-		}
-		return dst, false
+		v, ok := r.Cookie(name)
+		return append(dst, v...), ok
 	}
+}
+
+// Cookie finds the value of a cookie of the request; its name is compared without ASCII case. The value is a view into the head.
+func (r *Request) Cookie(name string) (value []byte, ok bool) {
+	h := r.Head
+	for i := range h.Fields {
+		if h.Fields[i].ID != codec.Cookie {
+			continue
+		}
+		if v, ok := cookieIn(h.Fields[i].Value.In(h.Buf), name, true); ok {
+			return v, true
+		}
+	}
+	return nil, false
 }
 
 // cookieIn finds name=value among pairs cut by ";" (and by "," if comma is set). The name is compared without ASCII

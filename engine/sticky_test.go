@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// session is a browser: it keeps the cookie that it is given.
+type session struct {
+	r      *rig
+	cookie string
+}
+
+// ask gives the server that answers; given is the Set-Cookie field that came with it.
+func (s *session) ask(target string) (server, given string) {
+	s.r.t.Helper()
+	c := s.r.dial(0)
+	defer c.Close()
+	head := "GET " + target + " HTTP/1.1\r\nHost: a\r\n"
+	if s.cookie != "" {
+		head += "Cookie: other=1; " + s.cookie + "\r\n"
+	}
+	c.send(head + "\r\n")
+	resp, body := c.read("GET")
+	if resp.StatusCode != 200 {
+		s.r.t.Fatalf("%s with %q: %d", target, s.cookie, resp.StatusCode)
+	}
+	if given = resp.Header.Get("Set-Cookie"); given != "" {
+		s.cookie, _, _ = strings.Cut(given, ";")
+	}
+	return body, given
+}
+
+// namedOrigin answers with its address.
+func namedOrigin(t *testing.T) string {
+	return httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+		a := w.LocalAddr().String()
+		_, err := fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(a), a)
+		return err == nil
+	})
+}
+
+func stickyRig(t *testing.T, sticky string, servers ...string) *rig {
+	return newRig(t, 1, "upstream u { "+sticky+" server "+strings.Join(servers, "; server ")+`; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`)
+}
+
+// TestStickyCookie: sessions stay with their server whatever is added, drained or reweighed; one whose server is gone or fails
+// moves once; cookies tell nothing and cannot be made up.
+func TestStickyCookie(t *testing.T) {
+	var addrs []string
+	for range 4 {
+		addrs = append(addrs, namedOrigin(t))
+	}
+	const sticky = "sticky cookie srv path=/p httponly samesite=lax expires=1h domain=$host secret=x;"
+	r := stickyRig(t, sticky, addrs[:2]...)
+	var all []*session
+	home := map[*session]string{}
+	for range 10 {
+		s := &session{r: r}
+		server, given := s.ask("/")
+		for _, want := range []string{"srv=", "; expires=", "; max-age=3600; path=/p; httponly; samesite=lax; domain=a"} {
+			if !strings.Contains(given, want) {
+				t.Fatalf("the cookie is %q, want %q in it", given, want)
+			}
+		}
+		if _, port, _ := net.SplitHostPort(server); strings.Contains(given, port) || len(strings.TrimPrefix(s.cookie, "srv=")) != 32 {
+			t.Errorf("the cookie is %q", given)
+		}
+		all, home[s] = append(all, s), server
+	}
+	// stay asks in the name of every session, and wants those that had a server of moving on another one, with a new cookie.
+	stay := func(what string, moving ...string) {
+		t.Helper()
+		for _, s := range all {
+			moves := len(moving) > 0 && strings.Contains(strings.Join(moving, " "), home[s])
+			for n := range 3 {
+				server, given := s.ask("/")
+				if moves && n == 0 {
+					if server == home[s] || given == "" {
+						t.Errorf("%s: a session is still with %s, cookie %q", what, server, given)
+					}
+					home[s] = server
+				} else if server != home[s] || given != "" {
+					t.Errorf("%s: a session goes to %s and not to %s, cookie %q", what, server, home[s], given)
+				}
+			}
+		}
+	}
+	stay("at first")
+	r.update("u", sticky+"server "+strings.Join(addrs, "; server ")+";")
+	stay("two more servers")
+	r.update("u", sticky+"least_conn; server "+addrs[3]+" weight=5; server "+addrs[1]+"; server "+addrs[0]+" weight=9; server "+addrs[2]+";")
+	stay("another order, method and weights")
+	drained := home[all[0]]
+	r.update("u", sticky+"server "+strings.ReplaceAll(strings.Join(addrs, "; server ")+";", drained+";", drained+" drain;"))
+	stay("one drains")
+	for range 12 {
+		s := &session{r: r}
+		if server, _ := s.ask("/"); server == drained {
+			t.Error("a new session goes to the server that drains")
+		}
+	}
+	r.update("u", sticky+"server "+strings.ReplaceAll(strings.Join(addrs, "; server ")+";", drained+";", drained+" down;"))
+	stay("it is down", drained)
+	s := &session{r: r, cookie: "srv=" + strings.Repeat("0", 32)}
+	if _, given := s.ask("/"); given == "" {
+		t.Error("a cookie that was made up is taken")
+	}
+	other := stickyRig(t, "sticky cookie srv secret=y;", addrs...)
+	s = &session{r: other, cookie: all[0].cookie}
+	if _, given := s.ask("/"); given == "" {
+		t.Error("a cookie of another secret is taken")
+	}
+}
+
+// TestStickyRetry: the server of a session that fails is left, and the cookie names the one that answered.
+func TestStickyRetry(t *testing.T) {
+	good := namedOrigin(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	r := stickyRig(t, "sticky cookie srv secret=x;", good, ln.Addr().String()+" max_fails=0")
+	u := r.store.Load().Lookup([]byte("u"))
+	s := &session{r: r, cookie: "srv=" + u.Sticky.Value(1)}
+	if server, given := s.ask("/"); server != good || given != "srv="+u.Sticky.Value(0) {
+		t.Errorf("answered by %s with cookie %q", server, given)
+	}
+	if server, given := s.ask("/"); server != good || given != "" {
+		t.Errorf("then answered by %s with cookie %q", server, given)
+	}
+}
+
+// TestStickyRoute: the first value that is not empty names the server; one that names none leaves it to the method.
+func TestStickyRoute(t *testing.T) {
+	a, b := namedOrigin(t), namedOrigin(t)
+	r := stickyRig(t, "sticky route $cookie_route $arg_route;", a+" route=a", b+" route=b")
+	f := func(cookie, target, want string) {
+		t.Helper()
+		seen := map[string]bool{}
+		for range 4 {
+			s := &session{r: r, cookie: cookie}
+			server, given := s.ask(target)
+			if seen[server] = true; given != "" {
+				t.Errorf("a cookie is set: %q", given)
+			}
+		}
+		if want != "" && (len(seen) != 1 || !seen[want]) || want == "" && len(seen) != 2 {
+			t.Errorf("%s with %q goes to %v, want %q", target, cookie, seen, want)
+		}
+	}
+	f("", "/?route=a", a)
+	f("", "/?route=b", b)
+	f("route=b", "/?route=a", b)
+	f("route=c", "/?route=a", "")
+	f("", "/", "")
+}

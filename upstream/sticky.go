@@ -1,0 +1,182 @@
+package upstream
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"dyups/codec/conf"
+	"dyups/lb"
+)
+
+// Sticky is how the requests of a session find the server that had the first of them. Frozen. nginx: sticky, of
+// ngx_http_upstream_module.
+type Sticky struct {
+	// Cookie is the name of the cookie that names the server, "" with "sticky route".
+	Cookie string
+	// Attributes is what Compiler made of the rest of the Set-Cookie field: "; domain=...; path=/". nil: nothing.
+	Attributes any
+	// Expires is how long the cookie is to be kept, 0: until the browser ends, Forever for "max".
+	Expires time.Duration
+	// Routes are what Compiler made of the values of "sticky route": the first that is not empty names the server.
+	Routes []any
+
+	args   []string // as written
+	secret string
+	server map[string]int // by cookie or route
+	names  []string       // cookie of each server
+}
+
+// Forever is Sticky.Expires of "expires=max".
+const Forever = time.Duration(1<<63 - 1)
+
+// Find gives the index of the server that a cookie or a route stands for, -1: of none.
+func (s *Sticky) Find(name []byte) int {
+	if i, ok := s.server[string(name)]; ok {
+		return i
+	}
+	return -1
+}
+
+// Value is the cookie's value for server i.
+func (s *Sticky) Value(i int) string { return s.names[i] }
+
+// Take takes a place on server i for a request of a session that sticks to it, as Pick does, if it may be used: also where it
+// drains. The caller gives it back with Done.
+func (u *Upstream) Take(i int, q *lb.Query) bool { return u.taker.Take(i, q) }
+
+// over gives the same for other servers.
+func (s *Sticky) over(servers []Server) *Sticky {
+	if s == nil {
+		return nil
+	}
+	n := *s
+	n.server = make(map[string]int, len(servers))
+	n.names = nil
+	for i := range servers {
+		sv := &servers[i]
+		name := sv.Route
+		if s.Cookie != "" {
+			of := sv.Label
+			if sv.Route != "" {
+				of = "route=" + sv.Route
+			}
+			name = stickyName(s.secret, of)
+			n.names = append(n.names, name)
+		}
+		if _, twice := n.server[name]; !twice && name != "" {
+			n.server[name] = i
+		}
+	}
+	return &n
+}
+
+// stickyName is the cookie of a server: half of a keyed hash, so that a client neither reads an address out of it nor makes one
+// up.
+func stickyName(secret, of string) string {
+	key := []byte(secret)
+	if secret == "" {
+		key = machineKey()
+	}
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(of))
+	return hex.EncodeToString(m.Sum(nil)[:16])
+}
+
+// machineKey is the key of upstreams without secret=: derived from the machine's id, so that sessions outlive a restart
+// (machine-id(5) asks for a keyed hash), or random where there is none.
+var machineKey = sync.OnceValue(func() []byte {
+	id, err := os.ReadFile("/etc/machine-id")
+	if id = bytes.TrimSpace(id); err != nil || len(id) == 0 {
+		id = make([]byte, 32)
+		_, _ = rand.Read(id) // never fails
+	}
+	m := hmac.New(sha256.New, id)
+	m.Write([]byte("dyups sticky cookie"))
+	return m.Sum(nil)
+})
+
+// stickyParams are the parameters of "sticky cookie", as errors list them.
+var stickyParams = []string{"expires=", "domain=", "path=", "samesite=", "httponly", "secure", "secret="}
+
+// sticky reads "sticky cookie NAME [parameters]" and "sticky route VALUE...".
+func (p *parsing) sticky(d *conf.Directive) (err error) {
+	s := &Sticky{}
+	for _, w := range d.Args {
+		s.args = append(s.args, w.Text)
+	}
+	switch kind := d.Args[0].Text; kind {
+	case "cookie":
+		err = p.stickyCookie(s, d)
+	case "route":
+		for i := range d.Args[1:] {
+			v, cerr := p.compile(d.Args[i+1])
+			if cerr != nil {
+				return cerr
+			}
+			s.Routes = append(s.Routes, v)
+		}
+	default:
+		return d.BadParam(0, "cookie", "route")
+	}
+	p.spec.sticky = s
+	return err
+}
+
+func (p *parsing) compile(w conf.Word) (any, error) {
+	if p.opt.Compile == nil {
+		return w.Text, nil
+	}
+	v, err := p.opt.Compile(w.Text)
+	if err != nil {
+		return nil, conf.Errorf(w.Pos, "invalid value %q in \"sticky\" directive: %v", w.Text, err)
+	}
+	return v, nil
+}
+
+// stickyCookie reads the name of the cookie and its parameters.
+func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
+	s.Cookie = d.Args[1].Text
+	if s.Cookie == "" || strings.ContainsFunc(s.Cookie, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r) }) {
+		return d.Value(1).Invalid("the name of a cookie (RFC 6265 section 4.1.1)")
+	}
+	var attrs strings.Builder
+	for i := 2; i < len(d.Args); i++ {
+		key, v, valued := d.Param(i)
+		switch {
+		case valued && key == "expires" && v.Text == "max":
+			s.Expires = Forever
+		case valued && key == "expires":
+			s.Expires, err = v.TimeSeconds()
+		case valued && key == "secret" && v.Text != "":
+			s.secret = v.Text
+		case valued && key == "samesite":
+			if !strings.HasPrefix(v.Text, "$") {
+				_, err = v.Enum("strict", "lax", "none")
+			}
+			attrs.WriteString("; " + d.Args[i].Text)
+		case valued && (key == "domain" || key == "path"):
+			if v.Text == "" || strings.Contains(v.Text, ";") {
+				err = v.Invalid("a " + key)
+			}
+			attrs.WriteString("; " + d.Args[i].Text)
+		case !valued && (key == "httponly" || key == "secure"):
+			attrs.WriteString("; " + key)
+		default:
+			return d.BadParam(i, stickyParams...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if attrs.Len() > 0 {
+		s.Attributes, err = p.compile(conf.Word{Text: attrs.String(), Pos: d.Args[0].Pos})
+	}
+	return err
+}
