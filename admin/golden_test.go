@@ -101,6 +101,8 @@ var departures = func() map[string]departure {
 		// Parameters that came later.
 		"srv-slow-start":   success,
 		"srv-slow-start+0": ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + "\n"),
+		"bal-check":        success,
+		"bal-check+0":      ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + full("127.0.0.1:8089") + "\n"),
 		"bal-sticky":       success,
 		"bal-sticky+0":     ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + full("127.0.0.1:8089") + "\n"),
 		"srv-route":        success,

@@ -146,6 +146,7 @@ type serverView struct {
 	Backup      bool    `json:"backup"`
 	Down        bool    `json:"down"`
 	Drain       bool    `json:"drain,omitempty"`
+	Out         string  `json:"out,omitempty"` // why it gets no new requests now: see upstream.Why
 	Route       string  `json:"route,omitempty"`
 }
 
@@ -175,7 +176,8 @@ func describe(u *upstream.Upstream) upstreamView {
 		Body:    string(u.AppendBody(nil)),
 		Servers: make([]serverView, 0, len(u.Servers)),
 	}
-	for _, s := range u.Servers {
+	now := upstream.NowNs()
+	for i, s := range u.Servers {
 		v.Servers = append(v.Servers, serverView{
 			Server:      s.Name,
 			Address:     s.Label,
@@ -186,6 +188,7 @@ func describe(u *upstream.Upstream) upstreamView {
 			Backup:      s.Backup,
 			Down:        s.Down,
 			Drain:       s.Drain,
+			Out:         u.Why(i, now),
 			Route:       s.Route,
 		})
 	}

@@ -14,7 +14,9 @@ import (
 type parsing struct {
 	spec *Spec
 	opt  *Options
-	long bool // Options.Brief, and a name was to be looked up
+	// checked: there is a check directive; without it the check_* directives mean nothing.
+	checked bool
+	long    bool // Options.Brief, and a name was to be looked up
 }
 
 // Rules is the table of the directives of an upstream block.
@@ -27,6 +29,10 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "least_time", In: conf.Upstream, Min: 1, Max: 2, Many: true, Set: (*parsing).leastTime},
 	conf.Rule[*parsing]{Name: "maglev", In: conf.Upstream, Min: 1, Max: 1, Many: true, Set: (*parsing).maglev},
 	conf.Rule[*parsing]{Name: "queue", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).queue},
+	conf.Rule[*parsing]{Name: "check", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).check},
+	conf.Rule[*parsing]{Name: "check_http_send", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).checkSend},
+	conf.Rule[*parsing]{Name: "check_http_expect_alive", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).checkAlive},
+	conf.Rule[*parsing]{Name: "check_keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).checkKeepalive},
 	conf.Rule[*parsing]{Name: "sticky", In: conf.Upstream, Min: 2, Max: -1, Set: (*parsing).sticky},
 	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},
 	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepalive},
@@ -54,6 +60,9 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 		return nil, err
 	}
 	s := p.spec
+	if !p.checked {
+		s.check = nil
+	}
 	if !s.hasPrimary() {
 		found := "no server directive"
 		if len(s.lines) > 0 {

@@ -90,7 +90,6 @@ func TestRefused(t *testing.T) {
 	f("server { 127.0.0.1:8088; }", "not a block")
 	f("include /etc/passwd;", "include")
 	f("server 127.0.0.1:1;\n  foo bar;", "body:2:3: unknown directive \"foo\"")
-	f("check interval=1000; server 127.0.0.1:1;", "unknown directive \"check\"")
 	for _, port := range []string{"0", "65536", "abc", "", "+80", "80:81", "8088#x"} {
 		f("server 127.0.0.1:"+port+";", "body:1:8: invalid port in upstream \"127.0.0.1:"+port+"\"")
 	}
@@ -150,6 +149,16 @@ func TestRefused(t *testing.T) {
 	f("keepalive 8; keepalive 9; server 127.0.0.1:1;", "is duplicate")
 	f("keepalive_timeout 5s 4s; server 127.0.0.1:1;", "invalid number of arguments")
 	f("zone z 1k; server 127.0.0.1:1;", "at least 32k")
+	f("check; server 127.0.0.1:1;", "invalid number of arguments")
+	f("check interval=1s; server 127.0.0.1:1;", "invalid value \"1s\" of parameter \"interval\"")
+	f("check rise=0; server 127.0.0.1:1;", "invalid value \"0\" of parameter \"rise\"")
+	f("check type=mysql; server 127.0.0.1:1;", "invalid value \"mysql\" of parameter \"type\"")
+	f("check port=0; server 127.0.0.1:1;", "invalid value \"0\" of parameter \"port\"")
+	f("check default_down=no; server 127.0.0.1:1;", "invalid value \"no\" of parameter \"default_down\"")
+	f("check up=1; server 127.0.0.1:1;", "invalid parameter \"up=1\" in \"check\" directive")
+	f("check rise=1; check rise=1; server 127.0.0.1:1;", "is duplicate")
+	f("check_http_expect_alive http_6xx; server 127.0.0.1:1;", "invalid value \"http_6xx\"")
+	f("check_keepalive_requests 0; server 127.0.0.1:1;", "invalid value \"0\"")
 	f("sticky cookie; server 127.0.0.1:1;", "invalid number of arguments")
 	f("sticky learn create=$a lookup=$b zone=z:1m; server 127.0.0.1:1;", "invalid parameter \"learn\" in \"sticky\" directive, it takes cookie, route")
 	f("sticky cookie 'a b'; server 127.0.0.1:1;", "invalid value \"a b\" in \"sticky\" directive, it must be the name of a cookie")
@@ -199,6 +208,12 @@ func TestDetail(t *testing.T) {
 	f("sticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s; server 127.0.0.1:1;",
 		"server 127.0.0.1:1;\nsticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s;\n")
 	f("sticky route $arg_a $arg_b; server 127.0.0.1:1 route=a;", "server 127.0.0.1:1 route=a;\nsticky route $arg_a $arg_b;\n")
+	f("check type=tcp; check_http_expect_alive http_2xx http_3xx; server 127.0.0.1:1;",
+		"server 127.0.0.1:1;\ncheck interval=30000 rise=2 fall=5 timeout=1000 default_down=true type=tcp;\n")
+	f("check_http_expect_alive http_4xx http_2xx; check type=http interval=500 rise=1 fall=3 timeout=250 default_down=false port=81; check_http_send \"HEAD / HTTP/1.1\\r\\n\\r\\n\"; check_keepalive_requests 9; server 127.0.0.1:1;",
+		"server 127.0.0.1:1;\ncheck interval=500 rise=1 fall=3 timeout=250 default_down=false type=http port=81;\n"+
+			"check_http_send \"HEAD / HTTP/1.1\\r\\n\\r\\n\";\ncheck_http_expect_alive http_2xx http_4xx;\ncheck_keepalive_requests 9;\n")
+	f("check_keepalive_requests 9; server 127.0.0.1:1;", "server 127.0.0.1:1\n")
 	f("least_time last_byte inflight; server 127.0.0.1:1;", "server 127.0.0.1:1;\nleast_time last_byte inflight;\n")
 	f("maglev $uri; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nmaglev $uri;\n")
 	f("hash a consistent balance_factor=1.5; server 127.0.0.1:1;", "server 127.0.0.1:1;\nhash a consistent balance_factor=1.5;\n")

@@ -165,6 +165,9 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 	if s.zone != nil {
 		add("zone", s.zone...)
 	}
+	if s.check != nil {
+		ds = append(ds, s.check.directives()...)
+	}
 	if s.sticky != nil {
 		add("sticky", s.sticky.args...)
 	}

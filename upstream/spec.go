@@ -22,6 +22,7 @@ type Spec struct {
 	zone      []string // arguments of zone
 	queue     queueSpec
 	sticky    *Sticky
+	check     *Check
 	plan      *lb.Plan
 
 	resolver        *Resolver // of resolver, which names servers for the names of lines; nil: that of the http block
@@ -135,7 +136,7 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 		Name: c.Name, Source: c.Source, Method: methodNames[s.method], HashKey: s.hashKey, NeedsAddr: s.method == lb.IPHash,
 		Keepalive: s.keepalive.conns, KeepaliveRequests: s.keepalive.requests,
 		KeepaliveTime: s.keepalive.time, KeepaliveTimeout: s.keepalive.timeout,
-		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Sticky: s.sticky, Timed: s.timed(), LastByte: s.options.LastByte,
+		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Sticky: s.sticky, Check: s.check, Timed: s.timed(), LastByte: s.options.LastByte,
 		Servers: make([]*Server, len(s.servers)), spec: s, key: keyOf([]byte(c.Name)),
 	}
 	servers := make([]Server, len(s.servers))

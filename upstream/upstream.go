@@ -41,6 +41,7 @@ type Upstream struct {
 	// response header has come, or with LastByte at its end, or when the try ends before that.
 	Timed, Waiting, LastByte bool
 	Sticky                   *Sticky // nil: no sessions
+	Check                    *Check  // nil: servers are not asked
 	// Requests that find no server wait in Queue, QueueMax of them at most and for QueueTimeout. 0: they do not wait, but some
 	// may still be in Queue, which is nil where none ever did.
 	Queue        *Queue

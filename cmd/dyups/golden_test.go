@@ -69,6 +69,7 @@ var notAsRecorded = map[string]string{
 	"many-detail":                  "replayed in admin",
 	"px-resolver-after-delete":     "needs a backend on port 80; TestRunTimeNames has it with a port",
 	"px-max-fails-reset-by-repost": "failure marks of a server that stays are kept",
+	"bal-check":                    "active checks came later",
 	"bal-sticky":                   "sticky sessions came later",
 	"seq-hash-consistent-weights":  "the ring is made of the addresses, ports and all, and the ports here are others",
 }

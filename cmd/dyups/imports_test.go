@@ -15,6 +15,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	"codec/conf": {},
 
 	"upstream":         {rooms: []string{"lb", "codec/conf"}},
+	"upstream/health":  {rooms: []string{"upstream"}, outside: []string{"github.com/panjf2000/ants/v2", "github.com/valyala/fasthttp"}},
 	"upstream/resolve": {rooms: []string{"upstream"}, outside: []string{"github.com/miekg/dns"}},
 	"engine/site": {rooms: []string{"codec", "codec/conf"},
 		outside: []string{"github.com/GehirnInc/crypt", "github.com/GehirnInc/crypt/apr1_crypt", "github.com/GehirnInc/crypt/md5_crypt",
@@ -31,7 +32,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	},
 
 	"cmd/dyups": {
-		rooms:   []string{"admin", "codec/conf", "engine", "engine/site", "upstream", "upstream/resolve"},
+		rooms:   []string{"admin", "codec/conf", "engine", "engine/site", "upstream", "upstream/health", "upstream/resolve"},
 		outside: []string{"github.com/valyala/fasthttp"},
 	},
 

@@ -18,6 +18,7 @@ import (
 	"dyups/engine"
 	"dyups/engine/site"
 	"dyups/upstream"
+	"dyups/upstream/health"
 	"dyups/upstream/resolve"
 )
 
@@ -29,6 +30,7 @@ type server struct {
 	log      *errorLog
 	store    *upstream.Store
 	admin    *admin.Admin
+	health   *health.Checker
 	resolver *resolve.Resolver // of names in proxy_pass
 	names    *resolve.Names    // of names in upstreams
 	engine   *engine.Engine
@@ -105,6 +107,10 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	}
 	s.limits(m)
 	s.store = upstream.NewStore()
+	var err error
+	if s.health, err = health.New(s.store, s.notice); err != nil {
+		return nil, err
+	}
 	s.site.Store(c.site)
 	s.admin = admin.New(admin.Config{
 		Store: s.store, Options: s.commandOptions(), QueueBytes: c.site.Dyups.ShmZoneSize, Log: s.notice,
@@ -114,7 +120,6 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	if err := s.admin.Replace(c.upstreams); err != nil {
 		return nil, fmt.Errorf("cannot publish the upstreams: %w", err)
 	}
-	var err error
 	s.engine, err = engine.New(engine.Config{
 		Loops: m.Loops, Connections: m.Connections, Store: s.store,
 		Interface: s.mount, Admin: s.admin.Run, Resolve: s.resolve,
@@ -234,6 +239,9 @@ func (s *server) stop() {
 	s.names.Close() // while the commands it gives are still taken
 	if s.admin != nil {
 		s.admin.Close()
+	}
+	if s.health != nil {
+		s.health.Close()
 	}
 	s.resolver.Close()
 	if s.pid != "" {

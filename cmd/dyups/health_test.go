@@ -1,0 +1,60 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// TestChecks: a server that fails its checks gets no requests, though it would answer; the interface says why, an update and a
+// reload leave it as it is, and it comes back when it passes.
+func TestChecks(t *testing.T) {
+	var ill atomic.Bool
+	one := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/check" && ill.Load() {
+			w.WriteHeader(503)
+		}
+		w.Write([]byte("one"))
+	})
+	two := origin(t, func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("two")) })
+	const check = "check interval=20 rise=1 fall=2 timeout=10000 type=http; check_http_send \"GET /check HTTP/1.0\\r\\n\\r\\n\";\n"
+	conf := "upstream a { " + check + "server " + one + "; server " + two + "; }\n" + edge
+	p := serve(t, conf)
+	seen := func() string {
+		all := map[string]bool{}
+		for range 6 {
+			all[get(t, p.addr("proxy"), "a").body] = true
+		}
+		switch {
+		case all["one"] && all["two"]:
+			return "both"
+		case all["two"]:
+			return "two"
+		}
+		return "other"
+	}
+	p.until("both to pass", func() bool { return seen() == "both" })
+	ill.Store(true)
+	p.until("one to fail", func() bool { return seen() == "two" })
+	p.until("word of it", func() bool {
+		return strings.Contains(p.errorLog(), "[notice]") && strings.Contains(p.errorLog(), "server "+one+" is unhealthy: it has failed 2 checks (http), the last: status 503")
+	})
+	out := `"address":"` + one + `","weight":1,"max_conns":0,"max_fails":1,"fail_timeout":10,"backup":false,"down":false,"out":"unhealthy"`
+	if text := mustAPI(t, p.addr("api"), "GET", "/upstream/a?format=json", ""); !strings.Contains(text, out) {
+		t.Errorf("the interface says %s, want %s", text, out)
+	}
+	p.reload()
+	if s := seen(); s != "two" {
+		t.Errorf("after a reload requests go to %s", s)
+	}
+	mustAPI(t, p.addr("api"), "POST", "/upstream/a", check+"server "+two+" weight=2; server "+one+";")
+	if s := seen(); s != "two" {
+		t.Errorf("after an update requests go to %s", s)
+	}
+	ill.Store(false)
+	p.until("both to pass again", func() bool { return seen() == "both" })
+	if text := mustAPI(t, p.addr("api"), "GET", "/detail?format=short", ""); !strings.Contains(text, "check interval=20 rise=1 fall=2 timeout=10000 default_down=true type=http;\ncheck_http_send \"GET /check HTTP/1.0\\r\\n\\r\\n\";\n") {
+		t.Errorf("the listing is %q", text)
+	}
+}

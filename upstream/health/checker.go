@@ -1,0 +1,179 @@
+package health
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/ants/v2"
+
+	"dyups/upstream"
+)
+
+// levelNotice is the error log's.
+const levelNotice = 5
+
+// workers bounds how many probes run at once; others wait for their turn.
+const workers = 256
+
+// Checker asks the servers of a Store. Make one with New; its methods may be called from any goroutine.
+type Checker struct {
+	log  func(level int, msg string)
+	pool *ants.Pool
+
+	mu      sync.Mutex // guards all below and the fields of probers that say so
+	closed  bool
+	probers map[target]*prober
+	of      map[*upstream.State]*prober
+}
+
+// target is what one prober asks, and how.
+type target struct {
+	label string // of the server
+	check upstream.Check
+}
+
+// New makes a Checker of the servers in store, and is told of its changes from then on. log gets a line when the health of a
+// server changes; level is that of the error log.
+func New(store *upstream.Store, log func(level int, msg string)) (*Checker, error) {
+	pool, err := ants.NewPool(workers)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the workers of health checks: %w", err)
+	}
+	c := &Checker{log: log, pool: pool, probers: map[target]*prober{}, of: map[*upstream.State]*prober{}}
+	store.OnNew(c.isNew)
+	store.Watch(c.changed)
+	return c, nil
+}
+
+// Close ends all probes and waits for those under way.
+func (c *Checker) Close() {
+	c.mu.Lock()
+	c.closed = true
+	all := c.probers
+	c.probers = map[target]*prober{}
+	for _, p := range all {
+		p.stop()
+	}
+	c.mu.Unlock()
+	for _, p := range all {
+		p.work.Wait()
+	}
+	c.pool.Release()
+}
+
+// checked reports whether a server is asked at all.
+func checked(u *upstream.Upstream, s *upstream.Server) bool { return u.Check != nil && !s.Down }
+
+// isNew bars a server that nobody can see yet, if it is known or taken to be unhealthy.
+func (c *Checker) isNew(u *upstream.Upstream, s *upstream.Server) {
+	if !checked(u, s) {
+		return
+	}
+	c.mu.Lock()
+	p := c.probers[target{s.Label, *u.Check}]
+	c.mu.Unlock()
+	if p != nil && !p.up.Load() || p == nil && u.Check.DefaultDown {
+		s.State.Bar()
+	}
+}
+
+// changed follows the table.
+func (c *Checker) changed(old, now *upstream.Table) {
+	now.Diff(old, func(before, after *upstream.Upstream) {
+		if (before == nil || before.Check == nil) && (after == nil || after.Check == nil) {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.closed {
+			return
+		}
+		if after != nil {
+			for _, s := range after.Servers {
+				if checked(after, s) {
+					c.attach(after, s)
+				}
+			}
+		}
+		if before != nil {
+			for _, s := range before.Servers {
+				if checked(before, s) {
+					c.detach(before, s)
+				}
+			}
+		}
+	})
+}
+
+// attach has a server's State follow the prober of its target; mu is held. One that was asked before, in another way, keeps its
+// health until the new answers say otherwise.
+func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
+	at := target{s.Label, *u.Check}
+	p := c.probers[at]
+	if p == nil {
+		p = newProber(c, at, s, !s.State.Barred())
+		c.probers[at] = p
+		p.again(min(time.Second, at.check.Interval/10))
+	}
+	p.states[s.State]++
+	c.of[s.State] = p
+	switch {
+	case !p.up.Load():
+		s.State.Bar()
+	case s.State.Barred():
+		s.State.Unbar(upstream.NowNs())
+	}
+}
+
+// detach ends that for the server as it was; mu is held. The State is let go if nothing follows.
+func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
+	at := target{s.Label, *u.Check}
+	p := c.probers[at]
+	if p == nil {
+		return
+	}
+	if p.states[s.State]--; p.states[s.State] > 0 {
+		return
+	}
+	delete(p.states, s.State)
+	if c.of[s.State] == p {
+		delete(c.of, s.State)
+		s.State.Unbar(upstream.NowNs())
+	}
+	if len(p.states) == 0 {
+		delete(c.probers, at)
+		p.stop()
+	}
+}
+
+// result counts what came of a probe, and asks again later.
+func (c *Checker) result(p *prober, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return
+	}
+	k := &p.at.check
+	if err == nil {
+		p.rises, p.falls = p.rises+1, 0
+	} else {
+		p.rises, p.falls = 0, p.falls+1
+	}
+	switch up := p.up.Load(); {
+	case !up && err == nil && p.rises >= k.Rise:
+		p.up.Store(true)
+		for s := range p.states {
+			s.Unbar(upstream.NowNs())
+		}
+		c.log(levelNotice, fmt.Sprintf("server %s is healthy: it has passed %d checks (%s)", p.at.label, p.rises, k.Type))
+	case up && err != nil && p.falls >= k.Fall:
+		p.up.Store(false)
+		for s := range p.states {
+			s.Bar()
+		}
+		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, k.Type, err))
+	}
+	p.again(k.Interval*9/10 + time.Duration(rand.Int64N(int64(k.Interval/5)+1)))
+}

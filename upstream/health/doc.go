@@ -1,0 +1,26 @@
+// Package health asks the servers of upstreams whether they are well, and bars those that are not.
+//
+// A Checker watches a Store. For every (server address, check) that stands in the table there is one prober, however many
+// upstreams name it: it asks at the check's interval, give or take a tenth so that probes spread, on a pool of workers, never on
+// a loop. After Fall failures in a row it bars the States of the server in all those upstreams, after Rise successes it lets them
+// go. It stops the moment the last of them leaves the table. An update that keeps server and check changes nothing of it; a
+// server that is new starts as the prober knows it, or as default_down says, before any request can see it (Store.OnNew).
+//
+// # When a server gets requests
+//
+//	administrative   down ──► never      drain ──► sessions only      (up)
+//	                                                                   │
+//	active check     barred ◄── Fall failures ── well                  ▼
+//	                    └────── Rise successes ──► slow start ──► may be picked, unless
+//	passive          failed: max_fails within fail_timeout; then one request is let through,
+//	                    and its success begins the slow start
+//	load             full: max_conns
+//
+// Each column is on its own: a server is picked when none of them stands in the way. upstream.Why tells which one does. When all
+// servers are out, requests get 502 and the log "no live upstreams", as in nginx, or wait in the upstream's queue.
+//
+// # Sources and differences
+//
+// Directives and defaults are those of nginx_upstream_check_module; of its types tcp, http and ssl_hello. A server that is marked
+// down is not asked. The first probe is made within a tenth of the interval, and a second at most. Times are spread; the module asks in step.
+package health

@@ -1,0 +1,171 @@
+package health
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"dyups/upstream"
+)
+
+// prober asks one server in one way.
+type prober struct {
+	checker       *Checker
+	at            target
+	network, addr string
+	ctx           context.Context // ends when nobody wants to know any more
+	cancel        context.CancelFunc
+	work          sync.WaitGroup // the probe under way or due
+
+	up           atomic.Bool             // written under the checker's mu
+	states       map[*upstream.State]int // how many servers of tables have it; under mu
+	rises, falls int                     // in a row; under mu
+	timer        *time.Timer             // under mu
+
+	conn net.Conn // of CheckHTTP, kept for further requests; the probe under way owns it
+	in   *bufio.Reader
+	used int
+}
+
+func newProber(c *Checker, at target, s *upstream.Server, up bool) *prober {
+	p := &prober{checker: c, at: at, network: "tcp", states: map[*upstream.State]int{}}
+	p.up.Store(up)
+	switch {
+	case s.Unix != "":
+		p.network, p.addr = "unix", s.Unix
+	case at.check.Port != 0:
+		p.addr = netip.AddrPortFrom(s.Addr.Addr(), at.check.Port).String()
+	default:
+		p.addr = s.Addr.String()
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// again makes the next probe after a while; the checker's mu is held.
+func (p *prober) again(after time.Duration) {
+	p.work.Add(1)
+	p.timer = time.AfterFunc(after, func() {
+		if p.checker.pool.Submit(p.run) != nil {
+			p.work.Done() // closed meanwhile
+		}
+	})
+}
+
+// stop ends it; the checker's mu is held.
+func (p *prober) stop() {
+	p.cancel()
+	if p.timer.Stop() { // no probe is under way, nor will there be one
+		p.hangUp()
+		p.work.Done()
+	}
+}
+
+// run is one probe, on a worker.
+func (p *prober) run() {
+	defer p.work.Done()
+	ctx, cancel := context.WithTimeout(p.ctx, p.at.check.Timeout)
+	err := p.probe(ctx)
+	cancel()
+	p.checker.result(p, err)
+	if p.ctx.Err() != nil {
+		p.hangUp()
+	}
+}
+
+func (p *prober) probe(ctx context.Context) error {
+	if p.at.check.Type == upstream.CheckHTTP {
+		return p.http(ctx)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, p.network, p.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if p.at.check.Type == upstream.CheckSSLHello {
+		// Who it is does not matter here, but that it speaks TLS.
+		return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}).HandshakeContext(ctx)
+	}
+	return nil
+}
+
+// http sends the request and looks at the status. A kept connection that fails is no failure of the server: it may have closed it
+// meanwhile.
+func (p *prober) http(ctx context.Context) error {
+	kept := p.conn != nil
+	err := p.exchange(ctx)
+	if err != nil && kept && ctx.Err() == nil {
+		err = p.exchange(ctx)
+	}
+	return err
+}
+
+func (p *prober) exchange(ctx context.Context) (err error) {
+	if p.conn == nil {
+		if p.conn, err = new(net.Dialer).DialContext(ctx, p.network, p.addr); err != nil {
+			p.conn = nil
+			return err
+		}
+		p.in, p.used = bufio.NewReader(p.conn), 0
+	}
+	conn := p.conn
+	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	keep := false
+	defer func() {
+		if !unhook() || !keep {
+			p.hangUp()
+		}
+	}()
+	if _, err = p.conn.Write([]byte(p.at.check.Send)); err != nil {
+		return err
+	}
+	p.used++
+	status := 0
+	if p.used < p.at.check.KeepaliveRequests {
+		var resp fasthttp.Response
+		if err = resp.ReadLimitBody(p.in, 1<<20); err != nil {
+			return err
+		}
+		status, keep = resp.StatusCode(), !resp.ConnectionClose()
+	} else if status, err = readStatus(p.in); err != nil {
+		return err
+	}
+	if status/100 > 7 || p.at.check.Alive>>(status/100)&1 == 0 {
+		return fmt.Errorf("status %d", status)
+	}
+	return nil
+}
+
+// readStatus reads the status line of an answer, and no more.
+func readStatus(r *bufio.Reader) (int, error) {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := bytes.Cut(line, []byte(" "))
+	if !ok || !bytes.HasPrefix(line, []byte("HTTP/")) || len(rest) < 3 {
+		return 0, fmt.Errorf("no status line: %.40q", line)
+	}
+	status, err := strconv.Atoi(string(rest[:3]))
+	if err != nil || status < 100 {
+		return 0, fmt.Errorf("no status line: %.40q", line)
+	}
+	return status, nil
+}
+
+func (p *prober) hangUp() {
+	if p.conn != nil {
+		p.conn.Close()
+		p.conn = nil
+	}
+}
