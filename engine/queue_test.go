@@ -198,18 +198,18 @@ func TestLeastTime(t *testing.T) {
 		r := newRig(t, 1, `upstream u { `+method+` server `+lateHead+`; server `+lateBody+`; }
 server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }`)
 		u := r.store.Load().Lookup([]byte("u"))
-		for i := range 2 { // one that is not known is tried before others
-			r.ask("/").want(200, "x")
-			wait(t, "the times of a server", func() bool {
-				known := 0
-				for _, s := range u.Servers {
-					if _, last := s.State.Times(); last > 0 && s.State.InFlight() == 0 {
-						known++
-					}
+		known := func() (n int) {
+			for _, s := range u.Servers {
+				if _, last := s.State.Times(); last > 0 && s.State.InFlight() == 0 {
+					n++
 				}
-				return known == i+1
-			})
+			}
+			return n
 		}
+		wait(t, "the times of both servers", func() bool { // as many requests as that takes: equals are chosen by chance
+			r.ask("/").want(200, "x")
+			return known() == 2
+		})
 		head0, last0 := u.Servers[0].State.Times()
 		head1, last1 := u.Servers[1].State.Times()
 		if head0 < 100 || last0 < 100 || last1 < 200 || head1 >= last1 {
