@@ -62,6 +62,7 @@ type Plan struct {
 	method    Method
 	options   Options
 	peers     []Peer
+	tries     int
 	primaries []uint32 // indices of all peers that are no backups, the ones that are down included
 	primary   rotation
 	backup    rotation
@@ -89,6 +90,11 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 			spare = append(spare, uint32(i))
 		}
 	}
+	for i := range peers {
+		if !peers[i].Down {
+			p.tries++
+		}
+	}
 	p.primary = newRotation(peers, up)
 	p.backup = newRotation(peers, spare)
 	switch m {
@@ -102,9 +108,9 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 	return p
 }
 
-// Tries is the most tries that one request can make: the peers that are not marked down, backups included. It
-// follows ngx_http_upstream_tries of nginx, ngx_http_upstream_round_robin.c.
-func (p *Plan) Tries() int { return len(p.primary.members) + len(p.backup.members) }
+// Tries is the most tries that one request can make: the peers that are not marked down, backups and those that drain
+// included. It follows ngx_http_upstream_tries of nginx, ngx_http_upstream_round_robin.c.
+func (p *Plan) Tries() int { return p.tries }
 
 // CountsWaiting reports whether the caller has to call Live.Answered for every pick.
 func (p *Plan) CountsWaiting() bool {

@@ -23,9 +23,13 @@ func (b *balancer) Take(i int, q *Query) bool {
 		return false
 	}
 	q.Tried.add(i)
+	// The times of a peer are kept whether it is in a group or drains: Answered follows every place, see CountsWaiting.
+	if m := b.plan.method; m == LeastTime || m == RandomTwoTime {
+		p.visit(q.NowNs, b.plan.CountsWaiting())
+	}
 	for _, g := range [...]*group{&b.primary, b.backup} {
 		if g.board != nil && g.holds(i, p.rank) {
-			g.placed(&b.peers[i], q.NowNs)
+			g.moved(p.rank)
 		}
 	}
 	return true

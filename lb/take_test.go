@@ -72,3 +72,44 @@ func TestTake(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeCounts: what is taken counts as load for bounded loads, as waiting for least_time inflight until it is answered, whether
+// the peer drains or not, and the peers that drain are tries.
+func TestTakeCounts(t *testing.T) {
+	peers := []Peer{{Name: "a", Weight: 1}, {Name: "b", Weight: 1}, {Name: "c", Weight: 1, Drain: true}, {Name: "d", Weight: 1, Down: true}}
+	live := []*Live{new(Live), new(Live), new(Live), new(Live)}
+	plan := Options{Inflight: true}.NewPlan(LeastTime, peers)
+	_, taker := plan.BindTaker(live, nil)
+	q := Query{NowNs: 1e18}
+	for i, want := range []bool{true, true, true, false} {
+		waiting := func(n int64) {
+			t.Helper()
+			if got := live[i].details().waiting.Load(); got != n {
+				t.Errorf("%d requests of peer %d wait, want %d", got, i, n)
+			}
+		}
+		if taker.Take(i, &q) != want {
+			t.Fatalf("peer %d is taken: %v", i, !want)
+		}
+		if want {
+			waiting(1)
+			live[i].Answered(q.NowNs)
+		}
+		waiting(0)
+	}
+	if n := plan.Tries(); n != 3 {
+		t.Errorf("%d tries", n)
+	}
+	live = []*Live{new(Live), new(Live)}
+	picker, taker := Options{BalanceFactor: 125}.NewPlan(ConsistentHash, peers[:2]).BindTaker(live, nil)
+	q = Query{NowNs: 1e18, Key: []byte("k")}
+	home := picker.Pick(&q)
+	for range 9 {
+		q.Tried.Reset()
+		taker.Take(home, &q)
+	}
+	q.Tried.Reset()
+	if i := picker.Pick(&q); i != 1-home {
+		t.Errorf("picked %d, which is beyond its bound", i)
+	}
+}
