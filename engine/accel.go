@@ -40,6 +40,11 @@ func (ex *exchange) accelRedirect(target []byte) bool {
 			}
 		}
 	}
+	if ex.up.Sticky != nil {
+		if line := ex.appendSticky(nil); line != nil {
+			ex.kept = append(ex.kept, keptField{"Set-Cookie", line})
+		}
+	}
 	ex.try().ResponseNs = ex.l.nowNs - ex.tryNs
 	ex.dropBackend()
 	ex.leave(upstream.OK)

@@ -48,14 +48,12 @@ func (ex *exchange) pick() bool {
 	ex.tries = len(ex.r.Tries)
 	afterRedirect := ex.round && ex.tries > 0
 	ex.round = false
-	i := -1
-	if ex.mayPick() {
-		if up.Sticky != nil {
-			i = ex.stuck()
-		}
-		if i < 0 {
-			i = up.Pick(&ex.query)
-		}
+	i, turn := -1, ex.mayPick()
+	if up.Sticky != nil {
+		i = ex.stuck(turn)
+	}
+	if i < 0 && turn {
+		i = up.Pick(&ex.query)
 	}
 	if i < 0 {
 		switch ex.enqueue() {

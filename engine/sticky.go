@@ -9,19 +9,24 @@ import (
 )
 
 // stuck takes a place on the server that the request's session sticks to; -1: it has none, or that one may not be used now.
-func (ex *exchange) stuck() int {
-	s := ex.up.Sticky
-	i := s.Find(ex.session(s))
-	if i < 0 || !ex.up.Take(i, &ex.query) {
-		return -1
+// Without turn, while others wait in the upstream's queue before this request, only a server that drains is taken: it is none that
+// they wait for. Of several servers of one name a client's conn goes to one, and to the next when that may not be used.
+func (ex *exchange) stuck(turn bool) int {
+	up := ex.up
+	servers := up.Sticky.Find(ex.session(up.Sticky))
+	for k := range servers {
+		i := servers[(int(ex.c.serial%uint64(len(servers)))+k)%len(servers)]
+		if (turn || up.Servers[i].Drain) && up.Take(i, &ex.query) {
+			return i
+		}
 	}
-	return i
+	return -1
 }
 
 // session is what the request says about its server; valid until ex.aux is used again.
 func (ex *exchange) session(s *upstream.Sticky) []byte {
 	if s.Cookie != "" {
-		v, _ := ex.r.Cookie(s.Cookie)
+		v, _ := ex.r.Cookie(s.CookieFold)
 		return v
 	}
 	for _, r := range s.Routes {
@@ -37,7 +42,7 @@ func (ex *exchange) session(s *upstream.Sticky) []byte {
 // appendSticky appends the cookie that names the server of this answer, unless the request came with it.
 func (ex *exchange) appendSticky(dst []byte) []byte {
 	s := ex.up.Sticky
-	if s.Cookie == "" || s.Find(ex.session(s)) == ex.cur {
+	if s.Cookie == "" || string(ex.session(s)) == s.Value(ex.cur) {
 		return dst
 	}
 	dst = append(append(dst, "Set-Cookie: "...), s.Cookie...)

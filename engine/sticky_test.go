@@ -2,8 +2,10 @@ package engine
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -168,4 +170,147 @@ func TestStickyRoute(t *testing.T) {
 	f("route=b", "/?route=a", b)
 	f("route=c", "/?route=a", "")
 	f("", "/", "")
+}
+
+// TestStickyNameCase: the name of the cookie may have capitals.
+func TestStickyNameCase(t *testing.T) {
+	r := stickyRig(t, "sticky cookie My-Session;", namedOrigin(t), namedOrigin(t))
+	s := &session{r: r}
+	home, given := s.ask("/")
+	if !strings.HasPrefix(given, "My-Session=") {
+		t.Errorf("the cookie is %q", given)
+	}
+	for range 4 {
+		if server, given := s.ask("/"); server != home || given != "" {
+			t.Errorf("answered by %s and not %s, cookie %q", server, home, given)
+		}
+	}
+}
+
+// TestStickyDrainFails: a session whose server drains and fails moves to another one within the request.
+func TestStickyDrainFails(t *testing.T) {
+	good := namedOrigin(t)
+	bad := httpOrigin(t, func(net.Conn, *http.Request, string) bool { return false })
+	r := stickyRig(t, "sticky cookie srv;", good, bad+" drain")
+	s := &session{r: r, cookie: "srv=" + r.store.Load().Lookup([]byte("u")).Sticky.Value(1)}
+	if server, given := s.ask("/"); server != good || given == "" {
+		t.Errorf("answered by %s with cookie %q", server, given)
+	}
+}
+
+// TestStickySeveral: servers of one route share its sessions, one for each conn, and the one that may be used serves all.
+func TestStickySeveral(t *testing.T) {
+	a, b, c := namedOrigin(t), namedOrigin(t), namedOrigin(t)
+	for _, sticky := range []string{"sticky route $cookie_s;", "sticky cookie s;"} {
+		r := stickyRig(t, sticky, a+" route=x", b+" route=x", c)
+		cookie := "s=x"
+		if st := r.store.Load().Lookup([]byte("u")).Sticky; st.Cookie != "" {
+			cookie = "s=" + st.Value(0)
+		}
+		f := func(want ...string) {
+			t.Helper()
+			seen := map[string]bool{}
+			for range 8 {
+				server, given := (&session{r: r, cookie: cookie}).ask("/")
+				if seen[server] = true; given != "" {
+					t.Errorf("%s: a cookie is set: %q", sticky, given)
+				}
+			}
+			for _, w := range want {
+				if !seen[w] || len(seen) != len(want) {
+					t.Errorf("%s: answered by %v, want %v", sticky, seen, want)
+				}
+			}
+		}
+		f(a, b)
+		r.update("u", sticky+"server "+a+" route=x down; server "+b+" route=x; server "+c+";")
+		f(b)
+	}
+}
+
+// TestStickyPassed: cookies of the backend stay, sessions hold for WebSockets and for answers with X-Accel-Redirect, and an answer of
+// our own sets nothing.
+func TestStickyPassed(t *testing.T) {
+	const ours = "s=[0-9a-f]{32}"
+	f := func(answer, target string, status int, want ...string) {
+		t.Helper()
+		a := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+			_, err := io.WriteString(w, answer+"\r\n")
+			return err == nil && answer != ""
+		})
+		r := newRig(t, 1, `upstream u { server `+a+`; sticky cookie s; }
+server { listen 127.0.0.1:0; location /own { return 200 own; } location / { proxy_pass http://u;
+proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }`)
+		c := r.dial(0)
+		c.send("GET " + target + " HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+		resp, err := http.ReadResponse(c.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := resp.Header["Set-Cookie"]
+		if !regexp.MustCompile("^"+strings.Join(want, " ")+"$").MatchString(strings.Join(set, " ")) || resp.StatusCode != status {
+			t.Errorf("%q: status %d, cookies %q", answer, resp.StatusCode, set)
+		}
+	}
+	f("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\n", "/", 200, "own=1", ours)
+	f("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n", "/", 101, ours)
+	f("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Accel-Redirect: /own\r\n", "/", 200, ours)
+	f("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n", "/", 404, ours)
+	f("", "/own", 200)
+	f("", "/", 502)
+}
+
+// TestStickyQueue: requests of a session wait for their turn like all others, except for a server that drains, which nobody else
+// waits for; a session whose server is full goes elsewhere.
+func TestStickyQueue(t *testing.T) {
+	g, h := newGate(t), newGate(t)
+	const conf = "server %s max_conns=1 route=g%s; server %s max_conns=1 route=h; queue 4; sticky route $arg_r;"
+	r := newRig(t, 2, "upstream u {"+fmt.Sprintf(conf, g.addr, "", h.addr)+"}\nserver { listen 127.0.0.1:0; location / { proxy_pass http://u; } }")
+	first := r.ask("/0?r=g")
+	g.next(t)
+	second := r.ask("/1?r=g")
+	if p := h.next(t); p != "/1" {
+		t.Fatalf("%s arrives", p)
+	}
+	third := r.ask("/2")
+	r.waiting(1)
+	fourth := r.ask("/3?r=g")
+	r.waiting(2)
+	g.leave <- true
+	first.want(200, "/0")
+	if p := g.next(t); p != "/2" {
+		t.Fatalf("%s goes before its turn", p)
+	}
+	r.update("u", fmt.Sprintf(conf, g.addr, " drain", h.addr))
+	fifth := r.ask("/4")
+	r.waiting(2)
+	g.leave <- true
+	third.want(200, "/2")
+	if p := g.next(t); p != "/3" {
+		t.Fatalf("%s goes to the server that drains", p)
+	}
+	g.leave <- true
+	fourth.want(200, "/3")
+	r.waiting(1)
+	sixth := r.ask("/5?r=g") // passes the one that waits for h
+	if p := g.next(t); p != "/5" {
+		t.Fatalf("%s goes to the server that drains", p)
+	}
+	g.leave <- true
+	sixth.want(200, "/5")
+	h.leave <- true
+	second.want(200, "/1")
+	if p := h.next(t); p != "/4" {
+		t.Fatalf("%s arrives", p)
+	}
+	h.leave <- true
+	fifth.want(200, "/4")
+	r.waiting(0)
+	wait(t, "all places to be given back", func() bool {
+		n := int64(0)
+		for _, s := range r.store.Load().Lookup([]byte("u")).Servers {
+			n += s.State.InFlight()
+		}
+		return n == 0
+	})
 }

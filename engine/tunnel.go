@@ -32,6 +32,9 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 		}
 		dst = codec.AppendField(dst, h.Buf, f)
 	}
+	if ex.up.Sticky != nil {
+		dst = ex.appendSticky(dst)
+	}
 	dst = append(dst, "Connection: upgrade\r\n\r\n"...)
 	ex.headSent = true
 	ex.r.BytesSent += int64(len(dst))

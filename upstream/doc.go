@@ -46,6 +46,8 @@
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
 //     machine's id: it survives a restart, tells no address and cannot be made up. It is set when a request came without it or
 //     with another one. "sticky learn" is not supported.
+//   - Of several servers with one route, or one address, a client's connection goes to one of them, by its number; nginx goes by
+//     their weights. In the queue a session goes before others to a server that drains, which is none that they wait for.
 //   - slow_start begins also when a server comes to an upstream that is there already, and its sum is bounded (package lb).
 //   - Requests that have failed at a server do not wait in the queue; those that do keep their turn when the upstream is
 //     replaced. The first in it looks for a server when a place is given back, when the upstream changes, and ten times a second.

@@ -19,7 +19,8 @@ import (
 // ngx_http_upstream_module.
 type Sticky struct {
 	// Cookie is the name of the cookie that names the server, "" with "sticky route".
-	Cookie string
+	Cookie     string
+	CookieFold string // Cookie in lower case
 	// Attributes is what Compiler made of the rest of the Set-Cookie field: "; domain=...; path=/". nil: nothing.
 	Attributes any
 	// Expires is how long the cookie is to be kept, 0: until the browser ends, Forever for "max".
@@ -29,20 +30,16 @@ type Sticky struct {
 
 	args   []string // as written
 	secret string
-	server map[string]int // by cookie or route
-	names  []string       // cookie of each server
+	server map[string][]int // by cookie or route
+	names  []string         // cookie of each server
 }
 
 // Forever is Sticky.Expires of "expires=max".
 const Forever = time.Duration(1<<63 - 1)
 
-// Find gives the index of the server that a cookie or a route stands for, -1: of none.
-func (s *Sticky) Find(name []byte) int {
-	if i, ok := s.server[string(name)]; ok {
-		return i
-	}
-	return -1
-}
+// Find gives the indices of the servers that a cookie or a route stands for: of none, or of several if they are of one route or
+// one address. The slice must not be written.
+func (s *Sticky) Find(name []byte) []int { return s.server[string(name)] }
 
 // Value is the cookie's value for server i.
 func (s *Sticky) Value(i int) string { return s.names[i] }
@@ -57,7 +54,7 @@ func (s *Sticky) over(servers []Server) *Sticky {
 		return nil
 	}
 	n := *s
-	n.server = make(map[string]int, len(servers))
+	n.server = make(map[string][]int, len(servers))
 	n.names = nil
 	for i := range servers {
 		sv := &servers[i]
@@ -70,8 +67,8 @@ func (s *Sticky) over(servers []Server) *Sticky {
 			name = stickyName(s.secret, of)
 			n.names = append(n.names, name)
 		}
-		if _, twice := n.server[name]; !twice && name != "" {
-			n.server[name] = i
+		if name != "" {
+			n.server[name] = append(n.server[name], i)
 		}
 	}
 	return &n
@@ -143,6 +140,7 @@ func (p *parsing) compile(w conf.Word) (any, error) {
 // stickyCookie reads the name of the cookie and its parameters.
 func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 	s.Cookie = d.Args[1].Text
+	s.CookieFold = strings.ToLower(s.Cookie)
 	if s.Cookie == "" || strings.ContainsFunc(s.Cookie, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r) }) {
 		return d.Value(1).Invalid("the name of a cookie (RFC 6265 section 4.1.1)")
 	}

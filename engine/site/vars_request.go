@@ -165,7 +165,8 @@ func requestCookie(name string) getter {
 	}
 }
 
-// Cookie finds the value of a cookie of the request; its name is compared without ASCII case. The value is a view into the head.
+// Cookie finds the value of a cookie of the request; its name, given in lower case, is compared without ASCII case. The value is
+// a view into the head.
 func (r *Request) Cookie(name string) (value []byte, ok bool) {
 	h := r.Head
 	for i := range h.Fields {
