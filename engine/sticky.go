@@ -13,7 +13,7 @@ import (
 // they wait for. Of several servers of one name a client's conn goes to one, and to the next when that may not be used.
 func (ex *exchange) stuck(turn bool) int {
 	up := ex.up
-	servers := up.Sticky.Find(ex.session(up.Sticky))
+	servers := ex.homes()
 	for k := range servers {
 		i := servers[(int(ex.c.serial%uint64(len(servers)))+k)%len(servers)]
 		if (turn || up.Servers[i].Drain) && up.Take(i, &ex.query) {
@@ -23,14 +23,28 @@ func (ex *exchange) stuck(turn bool) int {
 	return -1
 }
 
+// homes are the servers that the request's session may be on; nil: it has none.
+func (ex *exchange) homes() []int {
+	s := ex.up.Sticky
+	if s.Learn != nil {
+		return ex.up.Session(ex.first(s.Learn.Lookup), ex.l.nowNs)
+	}
+	return s.Find(ex.session(s))
+}
+
 // session is what the request says about its server; valid until ex.aux is used again.
 func (ex *exchange) session(s *upstream.Sticky) []byte {
 	if s.Cookie != "" {
 		v, _ := ex.r.Cookie(s.CookieFold)
 		return v
 	}
-	for _, r := range s.Routes {
-		if v, ok := r.(*site.Value); ok {
+	return ex.first(s.Routes)
+}
+
+// first is the first of some values that is not empty; valid until ex.aux is used again.
+func (ex *exchange) first(values []any) []byte {
+	for _, v := range values {
+		if v, ok := v.(*site.Value); ok {
 			if ex.aux = v.Append(ex.aux[:0], &ex.r); len(ex.aux) > 0 {
 				return ex.aux
 			}
@@ -39,9 +53,24 @@ func (ex *exchange) session(s *upstream.Sticky) []byte {
 	return nil
 }
 
-// appendSticky appends the cookie that names the server of this answer, unless the request came with it.
+// learn notes which server answers for the session that this answer begins, or else for the request's.
+func (ex *exchange) learn(l *upstream.Learn) {
+	name, create := ex.first(l.Create), true
+	if len(name) == 0 {
+		name, create = ex.first(l.Lookup), false
+	}
+	if len(name) > 0 {
+		ex.up.Learned(name, create, ex.cur, ex.l.nowNs)
+	}
+}
+
+// appendSticky keeps the session with the server of this answer: it appends the cookie that names it, unless the request came
+// with that, or learns.
 func (ex *exchange) appendSticky(dst []byte) []byte {
 	s := ex.up.Sticky
+	if s.Learn != nil {
+		ex.learn(s.Learn)
+	}
 	if s.Cookie == "" || string(ex.session(s)) == s.Value(ex.cur) {
 		return dst
 	}

@@ -160,7 +160,22 @@ func TestRefused(t *testing.T) {
 	f("check_http_expect_alive http_6xx; server 127.0.0.1:1;", "invalid value \"http_6xx\"")
 	f("check_keepalive_requests 0; server 127.0.0.1:1;", "invalid value \"0\"")
 	f("sticky cookie; server 127.0.0.1:1;", "invalid number of arguments")
-	f("sticky learn create=$a lookup=$b zone=z:1m; server 127.0.0.1:1;", "invalid parameter \"learn\" in \"sticky\" directive, it takes cookie, route")
+	f("sticky lean $a; server 127.0.0.1:1;", "invalid parameter \"lean\" in \"sticky\" directive (did you mean \"learn\"?), it takes cookie, route, learn")
+	l := func(params, want string) {
+		t.Helper()
+		f("sticky learn "+params+"; server 127.0.0.1:1;", want)
+	}
+	l("lookup=$b zone=z:1m", "\"sticky\" directive lacks \"create=\"")
+	l("create=$b zone=z:1m", "\"sticky\" directive lacks \"lookup=\"")
+	l("create=$b lookup=$b", "\"sticky\" directive lacks \"zone=\"")
+	l("create=b", "invalid value \"b\" of parameter \"create\" in \"sticky\" directive, it must be a variable")
+	l("lookup=$", "invalid value \"$\" of parameter \"lookup\"")
+	l("lookup=$nosuch", "unknown \"nosuch\" variable")
+	l("create=$a sync", "invalid parameter \"sync\"")
+	l("timeout=0", "invalid value \"0\" of parameter \"timeout\"")
+	for _, z := range []string{"z", "z:", ":1m", "z:31k", "z:x", ""} {
+		l("zone="+z, "invalid value \""+z+"\" of parameter \"zone\"")
+	}
 	f("sticky cookie 'a b'; server 127.0.0.1:1;", "invalid value \"a b\" in \"sticky\" directive, it must be the name of a cookie")
 	f("sticky cookie a samesite=x; server 127.0.0.1:1;", "invalid value \"x\" of parameter \"samesite\"")
 	f("sticky cookie a expires=1.5s; server 127.0.0.1:1;", "invalid value \"1.5s\" of parameter \"expires\"")
@@ -207,6 +222,8 @@ func TestDetail(t *testing.T) {
 		"server 127.0.0.1:1 drain route=a;\nserver 127.0.0.1:2 down drain \"route=b c\";\n")
 	f("sticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s; server 127.0.0.1:1;",
 		"server 127.0.0.1:1;\nsticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s;\n")
+	f("sticky learn create=$upstream_cookie_a create=$b lookup=$cookie_a zone=z:1m timeout=1h header; server 127.0.0.1:1;",
+		"server 127.0.0.1:1;\nsticky learn create=$upstream_cookie_a create=$b lookup=$cookie_a zone=z:1m timeout=1h header;\n")
 	f("sticky route $arg_a $arg_b; server 127.0.0.1:1 route=a;", "server 127.0.0.1:1 route=a;\nsticky route $arg_a $arg_b;\n")
 	f("check type=tcp; check_http_expect_alive http_2xx http_3xx; server 127.0.0.1:1;",
 		"server 127.0.0.1:1;\ncheck interval=30000 rise=2 fall=5 timeout=1000 default_down=true type=tcp;\n")

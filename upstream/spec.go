@@ -162,6 +162,7 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 		}
 	}
 	u.Queue = s.queue.carry(old)
+	u.sessions = s.sticky.carry(old)
 	u.bind(s.plan)
 	return u, retired
 }

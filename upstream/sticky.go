@@ -27,10 +27,12 @@ type Sticky struct {
 	Expires time.Duration
 	// Routes are what Compiler made of the values of "sticky route": the first that is not empty names the server.
 	Routes []any
+	// Learn is "sticky learn"; nil: none. Servers then go by their Label.
+	Learn *Learn
 
 	args   []string // as written
 	secret string
-	server map[string][]int // by cookie or route
+	server map[string][]int // by cookie, route or label
 	names  []string         // cookie of each server
 }
 
@@ -59,7 +61,10 @@ func (s *Sticky) over(servers []Server) *Sticky {
 	for i := range servers {
 		sv := &servers[i]
 		name := sv.Route
-		if s.Cookie != "" {
+		switch {
+		case s.Learn != nil:
+			name = sv.Label
+		case s.Cookie != "":
 			of := sv.Label
 			if sv.Route != "" {
 				of = "route=" + sv.Route
@@ -102,7 +107,7 @@ var machineKey = sync.OnceValue(func() []byte {
 // stickyParams are the parameters of "sticky cookie", as errors list them.
 var stickyParams = []string{"expires=", "domain=", "path=", "samesite=", "httponly", "secure", "secret="}
 
-// sticky reads "sticky cookie NAME [parameters]" and "sticky route VALUE...".
+// sticky reads "sticky cookie NAME [parameters]", "sticky route VALUE..." and "sticky learn PARAMETERS".
 func (p *parsing) sticky(d *conf.Directive) (err error) {
 	s := &Sticky{}
 	for _, w := range d.Args {
@@ -119,8 +124,10 @@ func (p *parsing) sticky(d *conf.Directive) (err error) {
 			}
 			s.Routes = append(s.Routes, v)
 		}
+	case "learn":
+		err = p.stickyLearn(s, d)
 	default:
-		return d.BadParam(0, "cookie", "route")
+		return d.BadParam(0, "cookie", "route", "learn")
 	}
 	p.spec.sticky = s
 	return err

@@ -55,7 +55,8 @@ type Upstream struct {
 	Source            string // of the change that made it
 	picker            lb.Picker
 	taker             lb.Taker
-	cursor            *lb.Cursor // carried over updates
+	sessions          *sessionTable // of "sticky learn", carried over updates; nil: none
+	cursor            *lb.Cursor    // carried over updates
 	tries             int
 	spec              *Spec
 	key               nameKey

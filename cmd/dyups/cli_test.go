@@ -131,13 +131,13 @@ func TestVersionAndHelp(t *testing.T) {
 	}
 	f("-v", "nginx version: nginx/1.26.3\n", "dyups version: dyups/0.1.0\n")
 	f("-V", "nginx version: nginx/1.26.3\n", "dyups version: dyups/0.1.0\n", "--with-http_realip_module",
-		"--without-http_gzip_module", "--without-http-cache", "--without-http_upstream_sticky")
+		"--without-http_gzip_module", "--without-http-cache", "--without-http_tunnel_module")
 	f("-h", "Usage: dyups", "-s signal", "Examples:")
 	_, said, _ := command(t, "", "-V")
 	for _, wrong := range []string{"=dynamic", "--with-http_ssl", "--with-debug", "--with-stream", "OpenSSL", "SNI",
 		"--without-http_proxy", "--without-http_rewrite", "--without-http_access", "--without-http_auth_basic",
 		"--without-http_upstream_hash", "--without-http_upstream_ip_hash", "--without-http_upstream_least_conn_module",
-		"--without-http_upstream_random", "--without-http_upstream_keepalive", "--without-http_upstream_zone"} {
+		"--without-http_upstream_random", "--without-http_upstream_sticky", "--without-http_upstream_keepalive", "--without-http_upstream_zone"} {
 		if strings.Contains(said, wrong) {
 			t.Errorf("-V has %q", wrong)
 		}
