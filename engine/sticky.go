@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 
@@ -84,8 +85,30 @@ func (ex *exchange) appendSticky(dst []byte) []byte {
 		dst = ex.l.now.Add(s.Expires).UTC().AppendFormat(dst, "Mon, 02-Jan-06 15:04:05 GMT")
 		dst = strconv.AppendInt(append(dst, "; max-age="...), int64(s.Expires/time.Second), 10)
 	}
-	if v, ok := s.Attributes.(*site.Value); ok {
-		dst = v.AppendField(dst, &ex.r)
+	for i := range s.Attributes {
+		dst = ex.appendAttribute(dst, &s.Attributes[i])
 	}
 	return append(dst, '\r', '\n')
+}
+
+// appendAttribute appends an attribute of the cookie, but none that is empty or, by a variable that the client has set, would be
+// several. A samesite that is none of those there are becomes "strict", as in nginx.
+func (ex *exchange) appendAttribute(dst []byte, a *upstream.Attribute) []byte {
+	at := len(dst)
+	dst = append(dst, a.Text...)
+	v, ok := a.Value.(*site.Value)
+	if !ok {
+		return dst
+	}
+	from := len(dst)
+	dst = v.AppendField(dst, &ex.r)
+	switch value := dst[from:]; {
+	case len(value) == 0:
+		return dst[:at]
+	case a.Text == upstream.SameSite && !upstream.IsSameSite(string(value)):
+		return append(dst[:from], "strict"...)
+	case bytes.IndexByte(value, ';') >= 0:
+		return dst[:at]
+	}
+	return dst
 }

@@ -393,3 +393,21 @@ proxy_set_header Connection upgrade; } }`)
 	home["three"] = resp.Header.Get("X-Who")
 	stay("three")
 }
+
+// TestStickyAttributes: what variables give is at most the value of one attribute.
+func TestStickyAttributes(t *testing.T) {
+	a := namedOrigin(t)
+	f := func(params, target, want string) {
+		t.Helper()
+		r := stickyRig(t, "sticky cookie s "+params+";", a)
+		if _, given := (&session{r: r}).ask(target); !regexp.MustCompile("^s=[0-9a-f]{32}" + want + "$").MatchString(given) {
+			t.Errorf("%s, %s: the cookie is %q, want %q in it", params, target, given, want)
+		}
+	}
+	f("", "/", "")
+	f("expires=max path=/x secure", "/", "; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000; path=/x; secure")
+	f("domain=.$arg_d httponly samesite=$arg_s", "/?d=test&s=None", "; domain=.test; httponly; samesite=None")
+	f("domain=$arg_d samesite=$arg_s", "/", "")
+	f("domain=$arg_d samesite=$arg_s secure", "/?d=a;path=/&s=x;b", "; samesite=strict; secure")
+	f("samesite=LAX", "/", "; samesite=LAX")
+}

@@ -179,6 +179,7 @@ func TestRefused(t *testing.T) {
 	f("sticky cookie 'a b'; server 127.0.0.1:1;", "invalid value \"a b\" in \"sticky\" directive, it must be the name of a cookie")
 	f("sticky cookie a samesite=x; server 127.0.0.1:1;", "invalid value \"x\" of parameter \"samesite\"")
 	f("sticky cookie a expires=1.5s; server 127.0.0.1:1;", "invalid value \"1.5s\" of parameter \"expires\"")
+	f("sticky cookie a secure secure; server 127.0.0.1:1;", "body:1:24: parameter \"secure\" of \"sticky\" directive is duplicate")
 	f("sticky cookie a secret=; server 127.0.0.1:1;", "invalid parameter \"secret=\"")
 	f("sticky cookie a \"path=/;x\"; server 127.0.0.1:1;", "invalid value \"/;x\" of parameter \"path\"")
 	f("sticky cookie a domain=$nosuch; server 127.0.0.1:1;", "unknown \"nosuch\" variable")

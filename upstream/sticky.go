@@ -21,8 +21,8 @@ type Sticky struct {
 	// Cookie is the name of the cookie that names the server, "" with "sticky route".
 	Cookie     string
 	CookieFold string // Cookie in lower case
-	// Attributes is what Compiler made of the rest of the Set-Cookie field: "; domain=...; path=/". nil: nothing.
-	Attributes any
+	// Attributes are the rest of the Set-Cookie field, in the order in which they are written.
+	Attributes []Attribute
 	// Expires is how long the cookie is to be kept, 0: until the browser ends, Forever for "max".
 	Expires time.Duration
 	// Routes are what Compiler made of the values of "sticky route": the first that is not empty names the server.
@@ -34,6 +34,12 @@ type Sticky struct {
 	secret string
 	server map[string][]int // by cookie, route or label
 	names  []string         // cookie of each server
+}
+
+// Attribute is one attribute of a cookie.
+type Attribute struct {
+	Text  string // "; secure", or "; domain=" with a Value
+	Value any    // what Compiler made of the value; nil: there is none
 }
 
 // Forever is Sticky.Expires of "expires=max".
@@ -151,9 +157,13 @@ func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 	if s.Cookie == "" || strings.ContainsFunc(s.Cookie, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r) }) {
 		return d.Value(1).Invalid("the name of a cookie (RFC 6265 section 4.1.1)")
 	}
-	var attrs strings.Builder
+	seen := map[string]bool{}
 	for i := 2; i < len(d.Args); i++ {
 		key, v, valued := d.Param(i)
+		if seen[key] {
+			return conf.Errorf(d.Args[i].Pos, "parameter %q of \"sticky\" directive is duplicate", key)
+		}
+		seen[key] = true
 		switch {
 		case valued && key == "expires" && v.Text == "max":
 			s.Expires = Forever
@@ -162,17 +172,17 @@ func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 		case valued && key == "secret" && v.Text != "":
 			s.secret = v.Text
 		case valued && key == "samesite":
-			if !strings.HasPrefix(v.Text, "$") {
-				_, err = v.Enum("strict", "lax", "none")
+			if !strings.Contains(v.Text, "$") && !IsSameSite(v.Text) {
+				return v.Invalid("\"strict\", \"lax\", \"none\" or a variable")
 			}
-			attrs.WriteString("; " + d.Args[i].Text)
+			err = p.attribute(s, key, v)
 		case valued && (key == "domain" || key == "path"):
 			if v.Text == "" || strings.Contains(v.Text, ";") {
-				err = v.Invalid("a " + key)
+				return v.Invalid("a " + key)
 			}
-			attrs.WriteString("; " + d.Args[i].Text)
+			err = p.attribute(s, key, v)
 		case !valued && (key == "httponly" || key == "secure"):
-			attrs.WriteString("; " + key)
+			s.Attributes = append(s.Attributes, Attribute{Text: "; " + key})
 		default:
 			return d.BadParam(i, stickyParams...)
 		}
@@ -180,8 +190,20 @@ func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 			return err
 		}
 	}
-	if attrs.Len() > 0 {
-		s.Attributes, err = p.compile(conf.Word{Text: attrs.String(), Pos: d.Args[0].Pos})
-	}
+	return nil
+}
+
+// attribute adds an attribute with a value to the cookie.
+func (p *parsing) attribute(s *Sticky, key string, v conf.Value) error {
+	c, err := p.compile(conf.Word{Text: v.Text, Pos: v.Pos})
+	s.Attributes = append(s.Attributes, Attribute{"; " + key + "=", c})
 	return err
+}
+
+// SameSite is Attribute.Text of the attribute whose values are bounded.
+const SameSite = "; samesite="
+
+// IsSameSite reports whether a value is one of those that samesite= may have, without regard to ASCII case.
+func IsSameSite(value string) bool {
+	return strings.EqualFold(value, "strict") || strings.EqualFold(value, "lax") || strings.EqualFold(value, "none")
 }
