@@ -22,7 +22,7 @@ var modules = append([]string{"--with-http_realip_module"}, missing(
 	"http_autoindex_module", "http_geo_module", "http_referer_module", "http_fastcgi_module",
 	"http_uwsgi_module", "http_scgi_module", "http_grpc_module", "http_memcached_module", "http_limit_conn_module",
 	"http_limit_req_module", "http_empty_gif_module", "http_browser_module", "http_split_clients_module",
-	"http_tunnel_module", "http_upstream_least_time_module", "http-cache", "mail_pop3_module", "mail_imap_module", "mail_smtp_module",
+	"http_tunnel_module", "http-cache", "mail_pop3_module", "mail_imap_module", "mail_smtp_module",
 	"stream_access_module", "stream_geo_module", "stream_limit_conn_module", "stream_map_module", "stream_pass_module",
 	"stream_return_module", "stream_set_module", "stream_split_clients_module", "stream_upstream_hash_module",
 	"stream_upstream_least_conn_module", "stream_upstream_least_time_module", "stream_upstream_random_module",
