@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -10,150 +10,26 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// The differential test of balancing: nginx and dyups read the same upstreams, get the same requests one after the other, and have
-// to send them to the same servers, all tries included.
-//
-// Where a server fails, nginx lowers its weight for a while, so that the order of the others may differ (package lb); there it is
-// compared how often each server is tried, to one request more or less, and exactly for those that fail. With requests that stay
-// open the first of each server have to come in the same order; then servers that are equally loaded, or the ones that are left
-// when others are full, may take turns in another: compared are the loads after each request under least_conn, and in the end, when
-// every server is full, with max_conns.
+// A differential test of balancing: nginx and dyups read the same 50 generated upstreams (balance_cases_test.go), get the
+// same requests, and have to send them to the same servers. A request is known by its $upstream_addr, failed tries
+// included, and by its status.
 
-// balanced is one generated upstream.
-type balanced struct {
-	name, block string
-	counts      bool // compare how often, not in which order
-	held        bool // requests stay open, so that max_conns and loads matter
-	servers     int
-}
-
-// generateUpstreams makes n upstreams of live and dead addresses.
-func generateUpstreams(rng *rand.Rand, n int, live, dead []string) []balanced {
-	all := make([]balanced, n)
-	for i := range all {
-		u := &all[i]
-		u.name = fmt.Sprintf("u%d", i)
-		servers := append([]string{}, live...)
-		rng.Shuffle(len(servers), func(a, b int) { servers[a], servers[b] = servers[b], servers[a] })
-		servers = servers[:2+rng.IntN(len(servers)-2)]
-		weighted := func(s string) string {
-			if w := rng.IntN(6); w > 1 {
-				s += fmt.Sprintf(" weight=%d", w)
-			}
-			return s
-		}
-		method, lines := "", []string{}
-		add := func(s string) { lines = append(lines, "server "+s+";") }
-		switch i % 8 {
-		case 0: // round robin, one down
-			for k, s := range servers {
-				if s = weighted(s); k == 1 && len(servers) > 2 {
-					s += " down"
-				}
-				add(s)
-			}
-		case 1, 2, 3:
-			method = [...]string{"ip_hash;", "hash $arg_k;", "hash $arg_k consistent;"}[i%8-1]
-			for k, s := range servers {
-				if s = weighted(s); k == 2 {
-					s += " down"
-				}
-				add(s)
-			}
-		case 4: // loads
-			method, u.held = "least_conn;", true
-			for _, s := range servers {
-				add(s)
-			}
-		case 5: // one that fails
-			u.counts = true
-			for _, s := range servers {
-				add(s)
-			}
-			add(fmt.Sprintf("%s max_fails=%d fail_timeout=1h", dead[rng.IntN(len(dead))], 1+rng.IntN(3)))
-		case 6: // backups, of which two take over
-			add(dead[0] + " down")
-			add(dead[1] + " down")
-			for _, s := range servers {
-				add(weighted(s) + " backup")
-			}
-		case 7: // bounds
-			u.held = true
-			for _, s := range servers {
-				add(fmt.Sprintf("%s max_conns=%d", s, 1+rng.IntN(3)))
-			}
-		}
-		u.servers = len(lines)
-		u.block = fmt.Sprintf("upstream %s { %s zone %s 64k; %s }\n", u.name, method, u.name, strings.Join(lines, " "))
-	}
-	return all
-}
-
-// asked is one request of the sequence.
-type asked struct{ key, client string }
-
-func generateRequests(rng *rand.Rand, n int) []asked {
-	all := make([]asked, n)
-	for i := range all {
-		all[i].key = fmt.Sprintf("k%d", rng.IntN(1000))
-		if all[i].client = fmt.Sprintf("%d.%d.%d.%d", 1+rng.IntN(220), rng.IntN(256), rng.IntN(256), rng.IntN(256)); i%4 == 3 {
-			all[i].client = fmt.Sprintf("2001:db8:%x::%x", rng.IntN(1<<16), rng.IntN(1<<16))
-		}
-	}
-	return all
-}
-
-// sequence sends the requests one after the other and gives the servers of each, as $upstream_addr lists them.
-func sequence(t *testing.T, p *proc, host string, requests []asked) (addrs []string) {
-	t.Helper()
-	w := dial(t, p.addr("proxy"))
-	defer w.Close()
-	for _, q := range requests {
-		w.send("GET /?k=" + q.key + " HTTP/1.1\r\nHost: " + host + "\r\nX-Real-IP: " + q.client + "\r\n\r\n")
-		a := w.receive("GET")
-		addrs = append(addrs, fmt.Sprintf("%s (%d)", a.head.Get("X-Addr"), a.status))
-	}
-	return addrs
-}
-
-// heldSequence sends requests that stay open and gives the server that each arrived at, or the status of the answer that came
-// instead; then it lets all go.
-func heldSequence(t *testing.T, p *proc, host string, n int, came <-chan string, leave chan<- bool) (addrs []string) {
-	t.Helper()
-	open := 0
-	for range n {
-		w := dial(t, p.addr("proxy"))
-		defer w.Close()
-		w.send("GET /hold HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
-		refused := make(chan string, 1)
-		answered := make(chan bool)
-		go func() {
-			defer close(answered)
-			if _, err := w.r.Peek(12); err == nil {
-				line, _ := w.r.Peek(12)
-				refused <- string(line)
-			}
-		}()
-		select {
-		case a := <-came:
-			addrs = append(addrs, a)
-			open++
-		case s := <-refused:
-			addrs = append(addrs, s)
-		case <-time.After(patience):
-			t.Fatalf("%s: a request arrives nowhere", host)
-		}
-		defer func() { <-answered }()
-	}
-	for range open {
-		leave <- true
-	}
-	return addrs
-}
+// balanceConf stands around the upstreams. real_ip gives each request the client address that its case wants.
+const balanceConf = `
+set_real_ip_from 127.0.0.0/8;
+real_ip_header X-Forwarded-For;
+add_header X-Addr $upstream_addr always;
+proxy_http_version 1.1;
+proxy_set_header Connection "";
+keepalive_requests 100000;
+server { listen 127.0.0.1:{proxy}; location / { proxy_pass http://$host; } }
+`
 
 func TestBalanceAgainstNginx(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
@@ -163,131 +39,198 @@ func TestBalanceAgainstNginx(t *testing.T) {
 	if _, err := os.Stat(nginx); err != nil {
 		t.Skip("nginx is not installed")
 	}
-	came, leave := make(chan string, 100), make(chan bool, 100)
-	var live, dead []string
+	b := newBackends(t)
+	cases := generateCases(b.living, b.dead)
+	if len(cases) != 50 {
+		t.Fatalf("%d upstreams generated, want 50", len(cases))
+	}
+	text := "worker_processes 1;\nmaster_process off;" + strings.Replace(globals, " info", " error", 1)
+	if os.Geteuid() == 0 {
+		text += "user root;\n"
+	}
+	text += "http { access_log off;\n" // nginx makes all these folders, its own are not ours to write to
+	for _, dir := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		text += dir + "_temp_path {dir}/" + dir + ";\n"
+	}
+	for _, c := range cases {
+		text += c.block()
+	}
+	text += balanceConf + "}\n"
+	start := func(name, bin string) *balancerUnderTest {
+		p := prepare(t, text)
+		p.mayComplain = true // of a server that does not answer
+		p.runBinary(bin, "-p", p.dir, "-c", filepath.Join(p.dir, "dyups.conf"), "-e", "error.log")
+		p.waitReady()
+		return &balancerUnderTest{t: t, name: name, backends: b, addr: p.addr("proxy"), quick: dial(t, p.addr("proxy"))}
+	}
+	theirs, ours := start("nginx", nginx), start("dyups", binary)
+	for _, c := range cases {
+		want, got := theirs.play(c), ours.play(c)
+		if step, why := c.compare(c, want, got); why != "" {
+			t.Errorf("%s: %s\nfirst at step %d: %s\n  nginx: %s\n  dyups: %s", c.kind, c.block(), step, why,
+				strings.Join(want[step:], " | "), strings.Join(got[step:], " | "))
+		}
+	}
+}
+
+// backends are the servers of all upstreams: living ones, each on an address of its own, and dead ones, whose ports
+// are bound so that nobody gets them, and refuse.
+type backends struct {
+	living, dead []string
+	mu           sync.Mutex
+	held         map[string]*heldRequest // by path
+}
+
+// heldRequest is a request whose backend waits for the test.
+type heldRequest struct {
+	arrived chan string // address of the backend, when the request has come there
+	release chan struct{}
+	done    chan outcome // what the client got
+}
+
+func newBackends(t *testing.T) *backends {
+	b := &backends{held: map[string]*heldRequest{}}
 	for i := range 8 {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:0", 10+i))
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:0", i+1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		addr := ln.Addr().String()
 		originOn(t, ln, func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/hold" {
-				came <- addr
+			b.mu.Lock()
+			h := b.held[r.URL.Path]
+			b.mu.Unlock()
+			if h != nil {
+				h.arrived <- addr
 				select {
-				case <-leave:
-				case <-time.After(patience):
+				case <-h.release:
+				case <-r.Context().Done():
 				}
 			}
+			io.WriteString(w, "ok")
 		})
-		live = append(live, addr)
-		dead = append(dead, fmt.Sprintf("127.0.0.%d:%d", 30+i, freePort(t)))
+		b.living = append(b.living, addr)
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	upstreams := generateUpstreams(rng, 50, live, dead)
-	requests := generateRequests(rng, 40)
-
-	text := strings.Replace(globals, "\n", "\nuser root;\n", 1)
-	if os.Geteuid() != 0 {
-		text = globals
+	for range 4 {
+		b.dead = append(b.dead, refusing(t))
 	}
-	text += "http { access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; keepalive_requests 100000;\n"
-	for _, u := range upstreams {
-		text += u.block
-	}
-	text += `server { listen 127.0.0.1:{proxy}; set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;
-	location / { proxy_pass http://$host; add_header X-Addr $upstream_addr always; } } }`
-	start := func(bin string) *proc {
-		p := prepare(t, text)
-		p.mayComplain = true
-		p.runBinary(bin, "-p", p.dir, "-c", filepath.Join(p.dir, "dyups.conf"), "-e", "error.log")
-		p.waitReady()
-		return p
-	}
-	theirs, ours := start(nginx), start(binary)
-	for _, u := range upstreams {
-		var want, got []string
-		if u.held {
-			n := 3*len(live) + 2 // no upstream takes more
-			want, got = heldSequence(t, theirs, u.name, n, came, leave), heldSequence(t, ours, u.name, n, came, leave)
-			compareLoads(t, u, want, got)
-			continue
-		}
-		want, got = sequence(t, theirs, u.name, requests), sequence(t, ours, u.name, requests)
-		if u.counts {
-			compareCounts(t, u, want, got, dead)
-			continue
-		}
-		for i := range want {
-			if got[i] != want[i] {
-				t.Errorf("%srequest %d of key %q, client %s: nginx %s, dyups %s", u.block, i, requests[i].key, requests[i].client, want[i], got[i])
-				break
-			}
-		}
-	}
+	return b
 }
 
-// compareLoads compares where requests went that stayed open.
-func compareLoads(t *testing.T, u balanced, want, got []string) {
+// refusing gives an address that refuses connections as long as the test runs.
+func refusing(t *testing.T) string {
 	t.Helper()
-	loads := func(all []string) string {
-		n := map[string]int{}
-		for _, a := range all {
-			n[a]++
-		}
-		var list []string
-		for a, k := range n {
-			if strings.Contains(u.block, "least_conn") {
-				a = "" // equals may take turns
-			}
-			list = append(list, fmt.Sprintf("%s %d", a, k))
-		}
-		slices.Sort(list)
-		return strings.Join(list, ", ")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range want {
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+}
+
+// balancerUnderTest is one of the two programs.
+type balancerUnderTest struct {
+	t        *testing.T
+	name     string
+	backends *backends
+	addr     string
+	quick    *wire // for requests that are not held, one after another
+}
+
+// outcome is the answer to a request: its status and the servers that were tried.
+type outcome struct {
+	text string
+	err  error
+}
+
+// play takes the steps of a case and tells for each request its status and the servers it went to, in order.
+func (p *balancerUnderTest) play(c *balanceCase) []string {
+	p.t.Helper()
+	results := make([]string, 0, len(c.steps))
+	type place struct {
+		*heldRequest
+		step int
+		addr string
+	}
+	var held []place
+	release := func(addr string) {
+		p.t.Helper()
+		held = slices.DeleteFunc(held, func(h place) bool {
+			if addr != "" && h.addr != addr {
+				return false
+			}
+			close(h.release)
+			o := <-h.done
+			if o.err != nil {
+				p.t.Fatalf("%s, %s, step %d: %v", p.name, c.kind, h.step, o.err)
+			}
+			results[h.step] = o.text
+			return true
+		})
+	}
+	for n, s := range c.steps {
+		path := fmt.Sprintf("/%s/%s/%d", p.name, c.name, n)
+		request := fmt.Sprintf("GET %s?k=%s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\n\r\n", path, s.key, c.name, s.from)
+		results = append(results, "")
 		switch {
-		case i < u.servers && want[i] != got[i]:
-			t.Errorf("%srequest %d: nginx %s, dyups %s", u.block, i, want[i], got[i])
-			return
-		case strings.Contains(u.block, "least_conn") || i == len(want)-1:
-			if w, g := loads(want[:i+1]), loads(got[:i+1]); w != g {
-				t.Errorf("%sloads after request %d: nginx %s, dyups %s", u.block, i, w, g)
-				return
+		case s.release != "":
+			release(s.release)
+			results[n] = "released " + s.release
+		case s.hold:
+			h := p.hold(path, request)
+			select {
+			case addr := <-h.arrived:
+				held = append(held, place{h, n, addr})
+			case o := <-h.done:
+				if o.err != nil {
+					p.t.Fatalf("%s, %s, step %d: %v", p.name, c.kind, n, o.err)
+				}
+				results[n] = o.text
 			}
+		default:
+			p.quick.SetDeadline(time.Now().Add(patience))
+			p.quick.send(request)
+			o := receiveOutcome(p.quick)
+			if o.err != nil {
+				p.t.Fatalf("%s, %s, step %d: %v", p.name, c.kind, n, o.err)
+			}
+			results[n] = o.text
 		}
 	}
+	release("")
+	return results
 }
 
-// compareCounts compares how often each server was tried.
-func compareCounts(t *testing.T, u balanced, want, got []string, dead []string) {
-	t.Helper()
-	count := func(all []string) map[string]int {
-		n := map[string]int{}
-		for _, line := range all {
-			addrs, status, _ := strings.Cut(line, " (")
-			for a := range strings.SplitSeq(addrs, ", ") {
-				n[a]++
-			}
-			n[status]++
-		}
-		return n
+// hold sends a request, which a backend keeps until it is released, on a connection of its own.
+func (p *balancerUnderTest) hold(path, request string) *heldRequest {
+	p.t.Helper()
+	h := &heldRequest{make(chan string, 1), make(chan struct{}), make(chan outcome, 1)}
+	p.backends.mu.Lock()
+	p.backends.held[path] = h
+	p.backends.mu.Unlock()
+	w := dial(p.t, p.addr)
+	w.send(request)
+	go func() {
+		h.done <- receiveOutcome(w)
+		w.Close()
+	}()
+	return h
+}
+
+func receiveOutcome(w *wire) outcome {
+	resp, err := http.ReadResponse(w.r, nil)
+	if err != nil {
+		return outcome{err: err}
 	}
-	w, g := count(want), count(got)
-	for a := range w {
-		slack := 1
-		for _, d := range dead {
-			if a == d {
-				slack = 0
-			}
-		}
-		if d := w[a] - g[a]; d < -slack || d > slack {
-			t.Errorf("%s%s is tried %d times by nginx, %d times by dyups", u.block, a, w[a], g[a])
-		}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return outcome{err: err}
 	}
-	for a := range g {
-		if _, ok := w[a]; !ok {
-			t.Errorf("%s%s is tried %d times by dyups, never by nginx", u.block, a, g[a])
-		}
-	}
+	return outcome{text: fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("X-Addr"))}
 }
