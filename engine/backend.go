@@ -47,7 +47,6 @@ func (ex *exchange) pick() bool {
 	ex.query.NowNs = l.nowNs
 	ex.tries = len(ex.r.Tries)
 	afterRedirect := ex.round && ex.tries > 0
-	ex.round = false
 	i, turn := -1, ex.mayPick()
 	if up.Sticky != nil {
 		i = ex.stuck(turn)
@@ -62,6 +61,7 @@ func (ex *exchange) pick() bool {
 		case queueWait:
 			return false
 		}
+		ex.round = false
 		ex.r.Tries = append(ex.r.Tries, site.Try{Label: up.Name, Status: 502, ConnectNs: -1, HeaderNs: -1,
 			ResponseNs: 0, AfterRedirect: afterRedirect})
 		l.eng.logRequest(Err, ex, ex.noServer())
@@ -70,7 +70,7 @@ func (ex *exchange) pick() bool {
 	if ex.waiter != nil {
 		ex.leaveQueue()
 	}
-	ex.cur, ex.waits = i, up.Waiting
+	ex.cur, ex.waits, ex.round = i, up.Waiting, false
 	ex.r.Tries = append(ex.r.Tries, site.Try{Label: up.Servers[i].Label, ConnectNs: -1, HeaderNs: -1, ResponseNs: -1,
 		AfterRedirect: afterRedirect})
 	ex.fresh = false

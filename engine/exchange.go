@@ -15,8 +15,9 @@ import (
 //	   ┌────────────── internal redirect (error_page) ──────────────┐
 //	   ▼                                                            │
 //	route ──► body ──► pick ──► dial ──► await ──► relay ──► flush ──► discard ──► done
-//	   │        ▲       ▲         │        │         │        ▲
-//	   │        │       └─ retry ─┴────────┘         ▼        │
+//	   │        ▲      ▲ ▲         │        │         │        ▲
+//	   │        │      │ └─ retry ─┴────────┘         │        │
+//	   │        │      └─► queue (waits for a server) ▼        │
 //	   ├────► wait (a worker has it: local answer,  tunnel ───┤
 //	   │             name look-up, body file)                 │
 //	   └────► answer (a page of our own) ─────────────────────┘
@@ -156,7 +157,7 @@ func (ex *exchange) begin() {
 	ex.phase = phRoute
 	ex.table, ex.up, ex.b, ex.cur = nil, nil, nil, -1
 	ex.headSent, ex.keepConn, ex.cut, ex.linger, ex.aborted, ex.chunked = false, true, false, false, false, false
-	ex.ownTrailer, ex.kept = false, nil
+	ex.ownTrailer, ex.paced, ex.kept = false, false, nil
 	ex.authFields, ex.fresh = ex.authFields[:0], false
 	ex.sentHead = ex.sentHead[:0]
 	r := &ex.r

@@ -267,3 +267,24 @@ func TestQueueStorm(t *testing.T) {
 		t.Errorf("%d requests are left in flight", n)
 	}
 }
+
+// TestQueueAfterRedirect: the wait takes nothing away from what $upstream_addr says of a request that was redirected before.
+func TestQueueAfterRedirect(t *testing.T) {
+	g := newGate(t)
+	r := newRig(t, 1, `upstream u { server `+g.addr+` max_conns=1; queue 4; }
+server { listen 127.0.0.1:0; add_header X-Addr $upstream_addr;
+	location / { proxy_pass http://127.0.0.1:1; error_page 502 = /held; }
+	location /held { proxy_pass http://u; } }`)
+	first := r.ask("/held")
+	g.next(t)
+	second := r.ask("/")
+	r.waiting(1)
+	g.leave <- true
+	first.want(200, "/held")
+	g.next(t)
+	g.leave <- true
+	resp, _ := second.read("GET")
+	if got, want := resp.Header.Get("X-Addr"), "127.0.0.1:1 : "+g.addr; got != want {
+		t.Errorf("tried %q, want %q", got, want)
+	}
+}

@@ -2,7 +2,6 @@ package engine
 
 // limitRate begins to hold a response that is about to be passed on to proxy_limit_rate.
 func (ex *exchange) limitRate() {
-	ex.paced = false
 	if ex.rate = ex.r.Loc.Proxy.Rate(&ex.r); ex.rate > 0 {
 		ex.noSplice = true
 	}
@@ -23,10 +22,9 @@ func (ex *exchange) allowance() int {
 	l, t := ex.l, ex.try()
 	seconds := float64(l.nowNs-ex.tryNs-t.HeaderNs)/1e9 + 1
 	left := seconds*float64(ex.rate) - float64(t.BytesReceived)
-	if left >= 1 {
+	if ex.paced = left < 1; !ex.paced {
 		return int(min(left, float64(ex.readSize)))
 	}
-	ex.paced = true
 	ex.b.setTimeout(int64((1-left)/float64(ex.rate)*1e9) + 1)
 	return 0
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -96,4 +97,38 @@ server { listen 127.0.0.1:0; proxy_limit_rate $arg_rate; location / { proxy_pass
 	f("0", 0)
 	f("fast", 0)
 	f("", 0)
+}
+
+// TestRatePause: the pause of a request whose client left is none of the next one's, whose backend's timer means what it says.
+func TestRatePause(t *testing.T) {
+	addr := origin(t, func(c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err == nil && req.URL.Path == "/" {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n"+strings.Repeat("x", 50_000))
+		}
+		_, _ = r.ReadByte() // until the connection ends
+	})
+	r := newRig(t, 1, `upstream u { server `+addr+`; }
+server { listen 127.0.0.1:0; location / { proxy_limit_rate 1k; proxy_pass http://u; } location /silent { proxy_pass http://u; } }`)
+	paused := func() (paused, awaiting bool) {
+		r.e.each(func(l *Loop) {
+			if c := l.clients.head; c != nil && c.ex != nil {
+				paused, awaiting = c.ex.paced, c.ex.phase == phAwait
+			}
+		})
+		return paused, awaiting
+	}
+	c := r.ask("/")
+	wait(t, "the pause", func() bool { p, _ := paused(); return p })
+	_ = c.Close()
+	wait(t, "the end of the request", func() bool {
+		open := 1
+		r.e.each(func(l *Loop) { open = l.clients.n })
+		return open == 0
+	})
+	r.ask("/silent")
+	wait(t, "the next request to wait for its backend", func() bool { _, a := paused(); return a })
+	if p, _ := paused(); p {
+		t.Error("the next request is paused, too")
+	}
 }
