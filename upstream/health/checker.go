@@ -148,12 +148,13 @@ func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
 	}
 }
 
-// result counts what came of a probe, and asks again later.
-func (c *Checker) result(p *prober, err error) {
+// result counts what came of a probe, and asks again later: from then on the probe's worker must not touch p. If nobody wants to
+// know any more it reports false.
+func (c *Checker) result(p *prober, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p.ctx.Err() != nil {
-		return
+		return false
 	}
 	k := &p.at.check
 	if err == nil {
@@ -176,4 +177,5 @@ func (c *Checker) result(p *prober, err error) {
 		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, k.Type, err))
 	}
 	p.again(k.Interval*9/10 + time.Duration(rand.Int64N(int64(k.Interval/5)+1)))
+	return true
 }

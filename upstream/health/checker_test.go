@@ -107,6 +107,7 @@ type backend struct {
 	addr          string
 	status        atomic.Int64
 	asked, opened atomic.Int64
+	open          atomic.Int64 // connections
 }
 
 func newBackend(t *testing.T) *backend {
@@ -123,8 +124,12 @@ func newBackend(t *testing.T) *backend {
 		w.WriteHeader(s)
 	}))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
+		switch s {
+		case http.StateNew:
 			b.opened.Add(1)
+			b.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			b.open.Add(-1)
 		}
 	}
 	srv.Start()
@@ -294,4 +299,18 @@ func TestTypes(t *testing.T) {
 	f("type=http", plain.addr, true)
 	f("type=tcp", "127.0.0.1:1", false)
 	f("type=http port="+port, "127.0.0.1:1", true)
+}
+
+// TestStops: checks that begin and end all the time leave neither connections nor probes behind.
+func TestStops(t *testing.T) {
+	one := newBackend(t)
+	b := newBench(t)
+	body := strings.Replace(quick, "interval=10", "interval=1", 1) + `; check_keepalive_requests 100; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server ` + one.addr + ";"
+	for range 100 {
+		b.set("u", body)
+		before := one.asked.Load()
+		b.until("a check", func() bool { return one.asked.Load() > before })
+		b.set("u", "")
+	}
+	b.until("the end of all connections", func() bool { return one.open.Load() == 0 })
 }

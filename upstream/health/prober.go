@@ -77,8 +77,7 @@ func (p *prober) run() {
 	ctx, cancel := context.WithTimeout(p.ctx, p.at.check.Timeout)
 	err := p.probe(ctx)
 	cancel()
-	p.checker.result(p, err)
-	if p.ctx.Err() != nil {
+	if !p.checker.result(p, err) {
 		p.hangUp()
 	}
 }
