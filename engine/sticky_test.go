@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -122,21 +123,8 @@ func TestStickyCookie(t *testing.T) {
 // TestStickyRetry: the server of a session that fails is left, and the cookie names the one that answered.
 func TestStickyRetry(t *testing.T) {
 	good := namedOrigin(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_ = c.Close()
-		}
-	}()
-	r := stickyRig(t, "sticky cookie srv secret=x;", good, ln.Addr().String()+" max_fails=0")
+	bad := origin(t, func(net.Conn, *bufio.Reader) {}) // closes what it accepts
+	r := stickyRig(t, "sticky cookie srv secret=x;", good, bad+" max_fails=0")
 	u := r.store.Load().Lookup([]byte("u"))
 	s := &session{r: r, cookie: "srv=" + u.Sticky.Value(1)}
 	if server, given := s.ask("/"); server != good || given != "srv="+u.Sticky.Value(0) {

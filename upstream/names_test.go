@@ -166,11 +166,7 @@ func TestNoAddress(t *testing.T) {
 func TestNamesRefused(t *testing.T) {
 	f := func(body, want string) {
 		t.Helper()
-		ds, err := conf.Parse("body", []byte(body))
-		if err == nil {
-			_, err = ParseBlock("dy", ds, testOptions)
-		}
-		if err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := parseBlock(body); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", body, err, want)
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"dyups/codec/conf"
 )
 
 // oneOf draws one of some texts, of which "" leaves the thing out.
@@ -69,15 +67,6 @@ func drawBlock(t *rapid.T) string {
 		}
 	}
 	return strings.Join(ds, ";\n") + ";\n"
-}
-
-// parseBlock is parse without a test to fail.
-func parseBlock(text string) (*Spec, error) {
-	ds, err := conf.Parse("body", []byte(text))
-	if err != nil {
-		return nil, err
-	}
-	return ParseBlock("dy", ds, testOptions)
 }
 
 // TestParsePrint: what a definition prints is read back as the same definition, and printed alike; so it goes on through a table.

@@ -14,15 +14,20 @@ import (
 // parse makes a Spec of a body.
 func parse(t testing.TB, body string) *Spec {
 	t.Helper()
-	ds, err := conf.Parse("body", []byte(body))
-	if err != nil {
-		t.Fatalf("%q: %v", body, err)
-	}
-	s, err := ParseBlock("dy", ds, testOptions)
+	s, err := parseBlock(body)
 	if err != nil {
 		t.Fatalf("%q: %v", body, err)
 	}
 	return s
+}
+
+// parseBlock is parse without a test to fail.
+func parseBlock(text string) (*Spec, error) {
+	ds, err := conf.Parse("body", []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	return ParseBlock("dy", ds, testOptions)
 }
 
 // storeOf makes a store with one upstream "dy".

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,13 +31,7 @@ server { listen 127.0.0.1:{proxy}; location / { proxy_pass http://$host; } }
 `
 
 func TestBalanceAgainstNginx(t *testing.T) {
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		nginx = "/usr/sbin/nginx"
-	}
-	if _, err := os.Stat(nginx); err != nil {
-		t.Skip("nginx is not installed")
-	}
+	nginx := nginxBinary(t)
 	b := newBackends(t)
 	cases := generateCases(b.living, b.dead)
 	if len(cases) != 50 {

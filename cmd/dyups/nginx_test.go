@@ -104,7 +104,9 @@ var differentialHeads = []string{
 	"too long a field:GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 9000) + "\r\n\r\n",
 }
 
-func TestAgainstNginx(t *testing.T) {
+// nginxBinary is the nginx of this machine; without one the test is skipped.
+func nginxBinary(t *testing.T) string {
+	t.Helper()
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
 		nginx = "/usr/sbin/nginx"
@@ -112,6 +114,11 @@ func TestAgainstNginx(t *testing.T) {
 	if _, err := os.Stat(nginx); err != nil {
 		t.Skip("nginx is not installed")
 	}
+	return nginx
+}
+
+func TestAgainstNginx(t *testing.T) {
+	nginx := nginxBinary(t)
 	rec := newRecorder(t)
 	text := strings.Replace(globals, "\n", "\nuser root;\n", 1)
 	if os.Geteuid() != 0 {
