@@ -35,7 +35,7 @@ type Config struct {
 	Loops       int // number of event loops, at least 1
 	Connections int // worker_connections: bound on client connections of one loop; 0: 512
 	Store       *upstream.Store
-	// Interface makes the handler of a location with dyups_interface; called once for each such location at Prepare.
+	// Interface makes the handler of a location with dyups_interface or check_status; called once for each such location at Prepare.
 	Interface func(l *site.Location) fasthttp.RequestHandler
 	// Admin runs a request that changes something, of a location with dyups_interface, where all changes are made one after
 	// the other and nothing may block: before it returns, on the calling loop, or later elsewhere. size is that of its body.

@@ -19,7 +19,8 @@ func TestChecks(t *testing.T) {
 	})
 	two := origin(t, func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("two")) })
 	const check = "check interval=20 rise=1 fall=2 timeout=10000 type=http; check_http_send \"GET /check HTTP/1.0\\r\\n\\r\\n\";\n"
-	conf := "upstream a { " + check + "server " + one + "; server " + two + "; }\n" + edge
+	conf := "upstream a { " + check + "server " + one + "; server " + two + "; }\n" + edge +
+		"server { listen 127.0.0.1:{page}; location / { check_status csv; location /html { check_status; } location /api { dyups_interface; } } }\n"
 	p := serve(t, conf)
 	seen := func() string {
 		all := map[string]bool{}
@@ -43,6 +44,16 @@ func TestChecks(t *testing.T) {
 	out := `"address":"` + one + `","weight":1,"max_conns":0,"max_fails":1,"fail_timeout":10,"backup":false,"down":false,"out":"unhealthy"`
 	if text := mustAPI(t, p.addr("api"), "GET", "/upstream/a?format=json", ""); !strings.Contains(text, out) {
 		t.Errorf("the interface says %s, want %s", text, out)
+	}
+	page := func(path string) string { return api(t, p.addr("page"), "GET", path, "").body }
+	if text := page("/"); !strings.Contains(text, "0,a,"+one+",down,0,") || !strings.Contains(text, "1,a,"+two+",up,") {
+		t.Errorf("the page says %q", text)
+	}
+	if text := page("/html?status=up"); !strings.Contains(text, "server number: 1,") || !strings.Contains(text, "<td>"+two+"</td><td>up</td>") {
+		t.Errorf("the page says %q", text)
+	}
+	if text := page("/api/list"); text != "a\n" {
+		t.Errorf("an interface below the page says %q", text)
 	}
 	p.reload()
 	if s := seen(); s != "two" {

@@ -188,9 +188,12 @@ func (s *server) retired() {
 	s.log.logf(engine.Notice, "worker process %d exited with code 0", os.Getpid())
 }
 
-// mount makes the handler of one location with dyups_interface. The one answer that the interface leaves to the server,
+// mount makes the handler of one location with dyups_interface or check_status. The one answer that the interface leaves to the server,
 // it marks with a key of its own; here it becomes the engine's.
 func (s *server) mount(l *site.Location) fasthttp.RequestHandler {
+	if l.CheckStatus != "" {
+		return s.health.Handler(s.store, l.CheckStatus)
+	}
 	h := s.admin.Handler(admin.HandlerOptions{
 		Prefix: l.Prefix, DetailFull: l.DyupsDetailFull,
 		Path: engine.RequestPath, HasBody: engine.RequestHasBody,

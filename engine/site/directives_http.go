@@ -44,6 +44,7 @@ func httpRules() []rule {
 			return nil
 		}},
 
+		ignored("check_shm_size", inHTTP, 1, 1), // there is no memory to share
 		ignored("server_names_hash_bucket_size", inHTTP, 1, 1),
 		ignored("server_names_hash_max_size", inHTTP, 1, 1),
 		ignored("map_hash_bucket_size", inHTTP, 1, 1),

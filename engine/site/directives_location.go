@@ -184,8 +184,10 @@ func contentRules() []rule {
 		}},
 		{Name: "echo", In: conf.Location | conf.If, Min: 0, Max: -1, Many: true, Set: setEcho},
 		{Name: "dyups_interface", In: conf.Location, Set: func(l *level, d *conf.Directive) error {
+			l.loc.CheckStatus = ""
 			return l.setContent(d, Interface)
 		}},
+		{Name: "check_status", In: conf.Location, Max: 1, Set: setCheckStatus},
 		{Name: "dyups_detail", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			w, err := d.Enum(0, "full", "short")
 			l.loc.DyupsDetailFull = w == "full"
@@ -211,7 +213,7 @@ func (l *level) setContent(d *conf.Directive, c Content) error {
 		return nil
 	}
 	if l.own["handler"] {
-		return d.Errorf("stands beside another directive that answers the request; a location has one of proxy_pass, echo and dyups_interface")
+		return d.Errorf("stands beside another directive that answers the request; a location has one of proxy_pass, echo, dyups_interface and check_status")
 	}
 	l.fresh("handler")
 	l.loc.Content, l.loc.Proxy, l.loc.Echo = c, nil, nil
@@ -234,6 +236,18 @@ func (l *level) setRoot(d *conf.Directive, alias bool) error {
 	}
 	l.loc.Root, l.loc.Alias = v, alias
 	return nil
+}
+
+// setCheckStatus reads check_status [html|csv|json].
+func setCheckStatus(l *level, d *conf.Directive) (err error) {
+	form := "html"
+	if len(d.Args) > 0 {
+		if form, err = d.Enum(0, "html", "csv", "json"); err != nil {
+			return err
+		}
+	}
+	l.loc.CheckStatus = form
+	return l.setContent(d, Interface)
 }
 
 // setEcho reads echo WORD...; words are joined by one space.

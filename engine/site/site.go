@@ -62,7 +62,7 @@ const (
 	Static Content = iota // files below root
 	Proxy
 	Echo
-	Interface // dyups_interface
+	Interface // dyups_interface, or check_status if CheckStatus is set
 )
 
 // Location is one location (or the server level) with everything inherited and compiled.
@@ -75,6 +75,7 @@ type Location struct {
 	// Handler is for the engine's roof: what it made of this location's Content. Set once before the site is used.
 	Handler any
 
+	CheckStatus     string // form of check_status: "html", "csv" or "json"; "": dyups_interface
 	DyupsDetailFull bool
 	Root            *Value // root (absolute), nil: default html below the prefix
 	Alias           bool

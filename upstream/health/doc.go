@@ -21,6 +21,6 @@
 //
 // # Sources and differences
 //
-// Directives and defaults are those of nginx_upstream_check_module; of its types tcp, http and ssl_hello. A server that is marked
+// Directives, defaults and the fields of the status page are those of nginx_upstream_check_module; of its types tcp, http and ssl_hello. A server that is marked
 // down is not asked. The first probe is made within a tenth of the interval, and a second at most. Times are spread; the module asks in step.
 package health

@@ -1,0 +1,143 @@
+package health
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"html"
+	"slices"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"dyups/upstream"
+)
+
+// Formats are the forms of the status page, the values of check_status; the first is the default.
+var Formats = []string{"html", "csv", "json"}
+
+// status is a row of the status page: one server of one upstream that is asked.
+type status struct {
+	index          int // among all rows, those included that a filter hides
+	upstream, name string
+	up             bool
+	rise, fall     int // checks in a row that it has passed, or failed
+	kind           string
+	port           uint16 // 0: the server's own
+}
+
+func (s *status) word() string {
+	if s.up {
+		return "up"
+	}
+	return "down"
+}
+
+// Handler answers with the state of all servers that are asked, as check_status of nginx_upstream_check_module does: in format,
+// or in that of the argument "format"; those only that are as the argument "status" ("up", "down") says. The generation is that
+// of the table.
+func (c *Checker) Handler(store *upstream.Store, format string) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		if !ctx.IsGet() && !ctx.IsHead() {
+			ctx.Response.Header.Set(fasthttp.HeaderAllow, "GET, HEAD")
+			ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
+			return
+		}
+		table := store.Load()
+		rows := c.statuses(table, string(ctx.QueryArgs().Peek("status")))
+		form := string(ctx.QueryArgs().Peek("format"))
+		if !slices.Contains(Formats, form) {
+			form = format
+		}
+		var b bytes.Buffer
+		switch form {
+		case "csv":
+			ctx.SetContentType("text/plain")
+			writeCSV(&b, rows)
+		case "json":
+			ctx.SetContentType("application/json")
+			writeJSON(&b, rows, table.Generation())
+		default:
+			ctx.SetContentType("text/html")
+			writeHTML(&b, rows, table.Generation())
+		}
+		ctx.Response.SetBodyRaw(b.Bytes())
+	}
+}
+
+// statuses gives the rows whose word is only; any other text hides none.
+func (c *Checker) statuses(t *upstream.Table, only string) []status {
+	var rows []status
+	index := 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.All(func(u *upstream.Upstream) bool {
+		for _, s := range u.Servers {
+			if !checked(u, s) {
+				continue
+			}
+			r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: u.Check.Type.String(), port: u.Check.Port}
+			index++
+			if p := c.probers[target{s.Label, *u.Check}]; p != nil {
+				r.up, r.rise, r.fall = p.up.Load(), p.rises, p.falls
+			}
+			if only != "up" && only != "down" || only == r.word() {
+				rows = append(rows, r)
+			}
+		}
+		return true
+	})
+	return rows
+}
+
+func writeCSV(b *bytes.Buffer, rows []status) {
+	w := csv.NewWriter(b)
+	for i := range rows {
+		r := &rows[i]
+		_ = w.Write([]string{strconv.Itoa(r.index), r.upstream, r.name, r.word(), strconv.Itoa(r.rise), strconv.Itoa(r.fall),
+			r.kind, strconv.Itoa(int(r.port))})
+	}
+	w.Flush()
+}
+
+func writeJSON(b *bytes.Buffer, rows []status, generation uint64) {
+	quote := func(s string) []byte {
+		q, err := json.Marshal(s)
+		if err != nil {
+			panic("BUG: cannot quote a string: " + err.Error())
+		}
+		return q
+	}
+	fmt.Fprintf(b, "{\"servers\": {\n  \"total\": %d,\n  \"generation\": %d,\n  \"server\": [\n", len(rows), generation)
+	for i := range rows {
+		r := &rows[i]
+		comma := ","
+		if i == len(rows)-1 {
+			comma = ""
+		}
+		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d}%s\n",
+			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, comma)
+	}
+	b.WriteString("  ]\n}}\n")
+}
+
+func writeHTML(b *bytes.Buffer, rows []status, generation uint64) {
+	const title = "Upstream check status"
+	fmt.Fprintf(b, "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>%s</title>\n</head>\n<body>\n<h1>%s</h1>\n", title, title)
+	fmt.Fprintf(b, "<h2>Check upstream server number: %d, generation: %d</h2>\n<table border=\"1\">\n<tr>", len(rows), generation)
+	for _, h := range []string{"Index", "Upstream", "Name", "Status", "Rise counts", "Fall counts", "Check type", "Check port"} {
+		fmt.Fprintf(b, "<th>%s</th>", h)
+	}
+	b.WriteString("</tr>\n")
+	for i := range rows {
+		r := &rows[i]
+		colour := ""
+		if !r.up {
+			colour = " bgcolor=\"#FF0000\""
+		}
+		fmt.Fprintf(b, "<tr%s><td>%d</td><td>%s</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td><td>%s</td><td>%d</td></tr>\n",
+			colour, r.index, html.EscapeString(r.upstream), html.EscapeString(r.name), r.word(), r.rise, r.fall, r.kind, r.port)
+	}
+	b.WriteString("</table>\n</body>\n</html>\n")
+}
