@@ -17,6 +17,10 @@ type parsing struct {
 	// checked: there is a check directive; without it the check_* directives mean nothing.
 	checked bool
 	long    bool // Options.Brief, and a name was to be looked up
+
+	name     string // of the upstream
+	health   *Check // of health_check
+	healthAt *conf.Directive
 }
 
 // Rules is the table of the directives of an upstream block.
@@ -33,6 +37,7 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "check_http_send", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).checkSend},
 	conf.Rule[*parsing]{Name: "check_http_expect_alive", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).checkAlive},
 	conf.Rule[*parsing]{Name: "check_keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).checkKeepalive},
+	conf.Rule[*parsing]{Name: "health_check", In: conf.Upstream, Max: -1, Set: (*parsing).healthCheck},
 	conf.Rule[*parsing]{Name: "sticky", In: conf.Upstream, Min: 2, Max: -1, Set: (*parsing).sticky},
 	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},
 	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepalive},
@@ -45,13 +50,13 @@ var Rules = conf.NewTable(
 )
 
 // ParseBlock checks the inside of an upstream block (from a file or a command body) and returns its Spec. It looks
-// host names up, so it may block, and must not be called on a loop or under a lock. name is for errors only. Errors
+// host names up, so it may block, and must not be called on a loop or under a lock. name is for errors, and for what opt knows by it. Errors
 // are *conf.Error with the place, what was found and what is allowed. opt may be nil. Safe for concurrent use.
 func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) {
 	if opt == nil {
 		opt = &Options{}
 	}
-	p := &parsing{spec: &Spec{keepalive: defaultKeepalive}, opt: opt}
+	p := &parsing{spec: &Spec{keepalive: defaultKeepalive}, opt: opt, name: name}
 	err := Rules.Apply(conf.Upstream, p, ds)
 	switch {
 	case p.long:
@@ -60,8 +65,8 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 		return nil, err
 	}
 	s := p.spec
-	if !p.checked {
-		s.check = nil
+	if err := p.settleChecks(); err != nil {
+		return nil, err
 	}
 	if !s.hasPrimary() {
 		found := "no server directive"

@@ -165,7 +165,7 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 	if s.zone != nil {
 		add("zone", s.zone...)
 	}
-	if s.check != nil {
+	if s.check != nil && !s.inherited {
 		ds = append(ds, s.check.directives()...)
 	}
 	if s.sticky != nil {

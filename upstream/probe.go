@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,6 +33,12 @@ type Check struct {
 	Send              string // request of CheckHTTP
 	Alive             uint8  // bit n: a status of n hundred and something is well
 	KeepaliveRequests int    // on one connection of CheckHTTP
+
+	Plus             bool          // it is a health_check, as NGINX Plus has it
+	Jitter           time.Duration // what may be added to Interval, of a health_check
+	URI              string        // that Send asks for
+	Persistent       bool          // as written: health is kept in any case
+	MatchName, Match string        // name and text of the match block; "" instead of one: Alive decides
 }
 
 // defaultCheck is the module's.
@@ -71,13 +78,7 @@ func (p *parsing) check(d *conf.Directive) error {
 			word, err = v.Enum("true", "false")
 			c.DefaultDown = word == "true"
 		case valued && key == "type":
-			var word string
-			word, err = v.Enum(checkTypes...)
-			for t, name := range checkTypes {
-				if name == word {
-					c.Type = CheckType(t)
-				}
-			}
+			c.Type, err = checkType(v)
 		default:
 			return d.BadParam(i, "interval=", "rise=", "fall=", "timeout=", "default_down=", "type=", "port=")
 		}
@@ -87,6 +88,11 @@ func (p *parsing) check(d *conf.Directive) error {
 	}
 	p.checked = true
 	return nil
+}
+
+func checkType(v conf.Value) (CheckType, error) {
+	word, err := v.Enum(checkTypes...)
+	return CheckType(max(0, slices.Index(checkTypes, word))), err
 }
 
 // checks is what the check directives of the block say so far; their order does not matter.
@@ -123,6 +129,9 @@ func (p *parsing) checkKeepalive(d *conf.Directive) (err error) {
 
 // directives are the statements of a check, what is the default of a check_* directive left out.
 func (c *Check) directives() []*conf.Directive {
+	if c.Plus {
+		return []*conf.Directive{c.healthCheck()}
+	}
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	args := []string{"interval=" + ms(c.Interval), "rise=" + strconv.Itoa(c.Rise), "fall=" + strconv.Itoa(c.Fall),
 		"timeout=" + ms(c.Timeout), "default_down=" + strconv.FormatBool(c.DefaultDown), "type=" + c.Type.String()}

@@ -23,6 +23,7 @@ type Spec struct {
 	queue     queueSpec
 	sticky    *Sticky
 	check     *Check
+	inherited bool // check is that of Options.Inherited
 	plan      *lb.Plan
 
 	resolver        *Resolver // of resolver, which names servers for the names of lines; nil: that of the http block
@@ -96,6 +97,10 @@ type Options struct {
 	// Look gives the first addresses of the block's "server NAME resolve" lines, one list for each name and in the order of
 	// Canonical; nil for one that is not known, which is no error. It may block, for a bounded time. nil: nothing is known.
 	Look func([]Name) [][]Address
+	// Match gives the text of a match block; Inherited the check of an upstream whose block has none, nil for none. They may be
+	// nil.
+	Match     func(name string) (text string, ok bool)
+	Inherited func(name string) *Check
 	// End is where an error about something missing points when the block is empty; otherwise that is the end of the
 	// block's last directive.
 	End conf.Pos

@@ -69,3 +69,61 @@ func TestChecks(t *testing.T) {
 		t.Errorf("the listing is %q", text)
 	}
 }
+
+// TestHealthCheck: a health_check of a location holds for its upstream however that is defined, by file or command, and judges
+// answers by the match block; one that stands in a command counts instead.
+func TestHealthCheck(t *testing.T) {
+	var ill atomic.Bool
+	var host atomic.Value
+	one := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/check":
+			host.Store(r.Host)
+			if ill.Load() {
+				w.Write([]byte("dying"))
+				return
+			}
+			w.Write([]byte("all is well"))
+		case "/none":
+			w.WriteHeader(404)
+		default:
+			w.Write([]byte("one"))
+		}
+	})
+	const match = "match good { status 200-299; header Content-Type ~ ^text/; body ~ well$; }\n"
+	p := serve(t, match+"upstream a { server "+one+"; }\n"+edge+
+		"server { listen 127.0.0.1:{page}; location / { proxy_pass http://a; health_check interval=20ms mandatory uri=/check match=good; } location /s { check_status csv; } }\n")
+	answers := func() string { return get(t, p.addr("proxy"), "a").body }
+	p.until("the first check", func() bool { return answers() == "one" })
+	if h := host.Load(); h != "a" {
+		t.Errorf("checks are for host %v", h)
+	}
+	ill.Store(true)
+	p.until("a check to fail", func() bool { return answers() != "one" })
+	p.until("word of it", func() bool {
+		return strings.Contains(p.errorLog(), "server "+one+` is unhealthy: it has failed 1 checks (http), the last: body, by "well$"`)
+	})
+	p.reload()
+	mustAPI(t, p.addr("api"), "POST", "/upstream/a", "server "+one+" weight=2;")
+	if answers() == "one" {
+		t.Error("after a reload and an update requests go to a server that is ill")
+	}
+	if text := mustAPI(t, p.addr("api"), "GET", "/detail?format=short", ""); strings.Contains(text, "health_check") {
+		t.Errorf("the listing shows what the upstream does not say: %q", text)
+	}
+	if text := api(t, p.addr("page"), "GET", "/s", "").body; !strings.Contains(text, "0,a,"+one+",down,0,") {
+		t.Errorf("the page says %q", text)
+	}
+	ill.Store(false)
+	p.until("a check to pass", func() bool { return answers() == "one" })
+	mustAPI(t, p.addr("api"), "POST", "/upstream/a", "server "+one+"; health_check interval=20ms uri=/none;")
+	p.until("another check to fail", func() bool { return answers() != "one" })
+	if text := mustAPI(t, p.addr("api"), "GET", "/detail?format=short", ""); !strings.Contains(text, "health_check interval=20ms uri=/none;\n") {
+		t.Errorf("the listing is %q", text)
+	}
+	if a := api(t, p.addr("api"), "POST", "/upstream/a", "server "+one+"; health_check match=bad;"); a.status != 400 || !strings.Contains(a.body, "the name of a match block") {
+		t.Errorf("an unknown match block: %d %q", a.status, a.body)
+	}
+	mustAPI(t, p.addr("api"), "POST", "/upstream/a", "server "+one+"; health_check interval=20ms uri=/check match=good;")
+	p.until("the check of a command to pass", func() bool { return answers() == "one" })
+}

@@ -33,6 +33,7 @@ const lookupTimeout = 5 * time.Second
 type configuration struct {
 	main      *mainConf
 	site      *site.Site
+	checks    *checkSet
 	upstreams []upstream.Change // in file order
 	literals  []literal         // host names in proxy_pass that are no upstream of the file
 	files     []conf.File       // for -T
@@ -104,7 +105,10 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 	if c.site, err = site.New(block, env); err != nil {
 		return nil, err
 	}
-	opt := upstreamOptions(ctx, func() *site.Site { return c.site }, env)
+	if c.checks, err = newCheckSet(c.site); err != nil {
+		return nil, err
+	}
+	opt := upstreamOptions(ctx, func() *configuration { return c }, env)
 	seen := map[string]conf.Pos{}
 	for _, d := range c.site.Upstreams {
 		name := d.Args[0].Text
@@ -139,11 +143,13 @@ func placed(d *conf.Directive, err error) error {
 }
 
 // upstreamOptions are what an upstream block needs to be checked, from a file or from a command. A key of "hash" may use
-// the variables of the site that current gives; env looks up the names of name servers.
-func upstreamOptions(ctx context.Context, current func() *site.Site, env *site.Env) upstream.Options {
+// the variables of the configuration that current gives, a check its match blocks; env looks up the names of name servers.
+func upstreamOptions(ctx context.Context, current func() *configuration, env *site.Env) upstream.Options {
 	return upstream.Options{
-		Compile: func(text string) (any, error) { return current().Compile(text) },
-		Resolve: func(host string) ([]netip.Addr, error) { return lookupHost(ctx, host) },
+		Compile:   func(text string) (any, error) { return current().site.Compile(text) },
+		Match:     func(name string) (string, bool) { return current().checks.text(name) },
+		Inherited: func(name string) *upstream.Check { return current().checks.check(name) },
+		Resolve:   func(host string) ([]netip.Addr, error) { return lookupHost(ctx, host) },
 		Resolver: func(d *conf.Directive) (*upstream.Resolver, error) {
 			r, err := site.ParseResolver(d, env)
 			if err != nil {

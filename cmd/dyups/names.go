@@ -30,7 +30,7 @@ func (s *server) notice(level int, msg string) { s.log.log(engine.Level(level), 
 // commandOptions are what a command's body needs to be checked. Names that are not known yet are looked up for a short time;
 // what does not come of it comes later.
 func (s *server) commandOptions() upstream.Options {
-	opt := upstreamOptions(context.Background(), s.site.Load, &site.Env{Prefix: s.loader.root})
+	opt := upstreamOptions(context.Background(), s.current.Load, &site.Env{Prefix: s.loader.root})
 	opt.Look = func(names []upstream.Name) [][]upstream.Address {
 		answers, _ := s.names.Look(context.Background(), nil, names)
 		return answers

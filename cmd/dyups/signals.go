@@ -172,7 +172,7 @@ func (s *server) publish(c *configuration, prepared *engine.Prepared) {
 			panic(fmt.Sprintf("BUG: checked upstream %q was refused: %v", c.upstreams[i].Name, err))
 		}
 	}
-	s.site.Store(c.site)
+	s.current.Store(c)
 	s.engine.Install(prepared, s.retired)
 	s.admin.SetQueueBytes(c.site.Dyups.ShmZoneSize)
 	if err := s.admin.Replace(c.upstreams); err != nil {

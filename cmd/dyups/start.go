@@ -34,9 +34,9 @@ type server struct {
 	resolver *resolve.Resolver // of names in proxy_pass
 	names    *resolve.Names    // of names in upstreams
 	engine   *engine.Engine
-	conf     *configuration            // in force
-	site     atomic.Pointer[site.Site] // of conf, for commands, which come from any goroutine
-	pid      string                    // the pid file that was written, "" if none
+	conf     *configuration                // in force
+	current  atomic.Pointer[configuration] // conf, for commands, which come from any goroutine
+	pid      string                        // the pid file that was written, "" if none
 	caught   <-chan os.Signal
 }
 
@@ -111,7 +111,7 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	if s.health, err = health.New(s.store, s.notice); err != nil {
 		return nil, err
 	}
-	s.site.Store(c.site)
+	s.current.Store(c)
 	s.admin = admin.New(admin.Config{
 		Store: s.store, Options: s.commandOptions(), QueueBytes: c.site.Dyups.ShmZoneSize, Log: s.notice,
 	})

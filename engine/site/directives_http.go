@@ -20,6 +20,10 @@ func httpRules() []rule {
 			return nil
 		}},
 		{Name: "upstream", In: inHTTP, Min: 1, Max: 1, Block: true, Many: true, Set: upstreamBlock},
+		{Name: "match", In: inHTTP, Min: 1, Max: 1, Block: true, Many: true, Set: func(l *level, d *conf.Directive) error {
+			l.b.site.Matches = append(l.b.site.Matches, d)
+			return nil
+		}},
 		{Name: "map", In: inHTTP, Min: 2, Max: 2, Block: true, Many: true, Set: mapBlock},
 		{Name: "types", In: inLoc, Block: true, Many: true, Set: typesBlock},
 		// logFormats has read these before everything else, so that their order does not matter.

@@ -74,6 +74,10 @@ func proxyRules() []rule {
 			l.proxy.pass = d
 			return l.setContent(d, Proxy)
 		}},
+		{Name: "health_check", In: conf.Location, Max: -1, Set: func(l *level, d *conf.Directive) error {
+			l.health = d
+			return nil
+		}},
 		{Name: "proxy_bind", In: inLoc, Min: 1, Max: 2, Set: setProxyBind},
 		duration("proxy_connect_timeout", func(p *ProxyConf) *time.Duration { return &p.ConnectTimeout }),
 		duration("proxy_send_timeout", func(p *ProxyConf) *time.Duration { return &p.SendTimeout }),
@@ -258,6 +262,9 @@ func setProxyHeader(l *level, d *conf.Directive) error {
 func (l *level) settle() error {
 	l.settleResolver()
 	if l.proxy.pass == nil {
+		if l.health != nil {
+			return l.health.Errorf("needs a proxy_pass in the same location")
+		}
 		return nil
 	}
 	p := l.proxy.conf
@@ -272,8 +279,34 @@ func (l *level) settle() error {
 		return err
 	}
 	l.settleHide(&p)
+	if err := l.settleHealth(&p); err != nil {
+		return err
+	}
 	l.loc.Proxy = &p
 	l.loc.auto = l.ctx == conf.Location && strings.HasSuffix(l.loc.Prefix, "/")
+	return nil
+}
+
+// settleHealth notes the location's health_check.
+func (l *level) settleHealth(p *ProxyConf) error {
+	if l.health == nil {
+		return nil
+	}
+	if p.Upstream == "" {
+		return l.health.Errorf("needs a proxy_pass to the fixed name of an upstream, found %q", l.proxy.pass.Args[0].Text)
+	}
+	h := HealthCheck{Directive: l.health, Upstream: p.Upstream, Host: p.Upstream, Timeout: p.ReadTimeout}
+	for _, f := range p.SetHeaders {
+		if text, fixed := f.Value.Static(); fixed && f.ID == codec.Host {
+			h.Host = text
+		}
+	}
+	for _, o := range l.b.site.HealthChecks {
+		if strings.EqualFold(o.Upstream, h.Upstream) {
+			return l.health.Errorf("is the second one of upstream %q, the first is at %s", h.Upstream, o.Directive.Name.Pos)
+		}
+	}
+	l.b.site.HealthChecks = append(l.b.site.HealthChecks, h)
 	return nil
 }
 

@@ -10,10 +10,12 @@ import (
 
 // Site is the meaning of one http block. Immutable after New; read by every loop.
 type Site struct {
-	Listens   []*Listen
-	Upstreams []*conf.Directive // the upstream blocks, in file order; the roof parses them
-	Dyups     Dyups
-	Logs      []string // every distinct access log path (absolute), opened at start
+	Listens      []*Listen
+	Upstreams    []*conf.Directive // the upstream blocks, in file order; the roof parses them
+	Matches      []*conf.Directive // match blocks
+	HealthChecks []HealthCheck
+	Dyups        Dyups
+	Logs         []string // every distinct access log path (absolute), opened at start
 	// Resolver is the "resolver" of the http level, nil: none; ResolverTimeout its "resolver_timeout".
 	Resolver        *Resolver
 	ResolverTimeout time.Duration
@@ -27,6 +29,14 @@ type Site struct {
 type Dyups struct {
 	ReadMsgTimeout time.Duration // 1s
 	ShmZoneSize    int64         // 2m
+}
+
+// HealthCheck is a health_check of a location, for the roof to read.
+type HealthCheck struct {
+	Directive *conf.Directive
+	Upstream  string        // that proxy_pass names
+	Host      string        // of proxy_set_header where it is fixed, else the upstream's name
+	Timeout   time.Duration // proxy_read_timeout
 }
 
 // Listen is one listening address and the servers behind it.

@@ -176,6 +176,10 @@ func (c *Checker) result(p *prober, err error) bool {
 		}
 		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, k.Type, err))
 	}
-	p.again(k.Interval*9/10 + time.Duration(rand.Int64N(int64(k.Interval/5)+1)))
+	if k.Plus {
+		p.again(k.Interval + time.Duration(rand.Int64N(int64(k.Jitter)+1)))
+	} else {
+		p.again(k.Interval*9/10 + time.Duration(rand.Int64N(int64(k.Interval/5)+1)))
+	}
 	return true
 }

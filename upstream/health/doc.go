@@ -21,6 +21,8 @@
 //
 // # Sources and differences
 //
-// Directives, defaults and the fields of the status page are those of nginx_upstream_check_module; of its types tcp, http and ssl_hello. A server that is marked
-// down is not asked. The first probe is made within a tenth of the interval, and a second at most. Times are spread; the module asks in step.
+// Directives, defaults and the fields of the status page are those of nginx_upstream_check_module; of its types tcp, http and
+// ssl_hello. health_check and match are NGINX Plus's. A server that is marked down is not asked. The first probe is made within a
+// tenth of the interval, and a second at most. Times are spread by a tenth, where the module asks in step; those of health_check
+// by its jitter. An upstream has one check: that of its block or command, else the health_check of a location.
 package health

@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -27,6 +29,7 @@ type prober struct {
 	cancel        context.CancelFunc
 	work          sync.WaitGroup // the probe under way or due
 
+	match        *upstream.Match         // nil: the status decides
 	up           atomic.Bool             // written under the checker's mu
 	states       map[*upstream.State]int // how many servers of tables have it; under mu
 	rises, falls int                     // in a row; under mu
@@ -38,7 +41,7 @@ type prober struct {
 }
 
 func newProber(c *Checker, at target, s *upstream.Server, up bool) *prober {
-	p := &prober{checker: c, at: at, network: "tcp", states: map[*upstream.State]int{}}
+	p := &prober{checker: c, at: at, network: "tcp", states: map[*upstream.State]int{}, match: at.check.Matcher()}
 	p.up.Store(up)
 	switch {
 	case s.Unix != "":
@@ -128,6 +131,9 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	if _, err = p.conn.Write([]byte(p.at.check.Send)); err != nil {
 		return err
 	}
+	if p.match != nil {
+		return p.matches()
+	}
 	p.used++
 	status := 0
 	if p.used < p.at.check.KeepaliveRequests {
@@ -143,6 +149,26 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 		return fmt.Errorf("status %d", status)
 	}
 	return nil
+}
+
+// maxMatched is how much of a body a match block sees, as in NGINX Plus.
+const maxMatched = 256 << 10
+
+// matches reads an answer as far as its tests need it.
+func (p *prober) matches() error {
+	resp, err := http.ReadResponse(p.in, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := p.match.Head(resp); err != nil || !p.match.WantsBody() {
+		return err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMatched))
+	if err != nil {
+		return err
+	}
+	return p.match.Body(body)
 }
 
 // readStatus reads the status line of an answer, and no more.

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"strings"
+
+	"dyups/codec/conf"
+	"dyups/engine/site"
+	"dyups/upstream"
+)
+
+// checkSet is what the http block says of health checks. It is not written again.
+type checkSet struct {
+	match map[string]string          // text of the match blocks
+	of    map[string]*upstream.Check // of the health_check of locations, by the upstream's name in lower case
+}
+
+// newCheckSet reads the match blocks and the health_check directives of a site.
+func newCheckSet(s *site.Site) (*checkSet, error) {
+	set := &checkSet{match: map[string]string{}, of: map[string]*upstream.Check{}}
+	for _, d := range s.Matches {
+		name := d.Args[0]
+		if _, ok := set.match[name.Text]; ok {
+			return nil, conf.Errorf(name.Pos, "duplicate match block %q", name.Text)
+		}
+		if _, err := upstream.ParseMatch(d.Block); err != nil {
+			return nil, err
+		}
+		set.match[name.Text] = string(conf.Print(d.Block))
+	}
+	for _, h := range s.HealthChecks {
+		c, err := upstream.ParseHealthCheck(h.Directive, upstream.HealthCheckContext{Host: h.Host, Timeout: h.Timeout, Match: set.text})
+		if err != nil {
+			return nil, err
+		}
+		set.of[strings.ToLower(h.Upstream)] = c
+	}
+	return set, nil
+}
+
+func (s *checkSet) text(name string) (string, bool) {
+	text, ok := s.match[name]
+	return text, ok
+}
+
+// check gives the check of an upstream that has none of its own.
+func (s *checkSet) check(name string) *upstream.Check {
+	if len(s.of) == 0 {
+		return nil
+	}
+	return s.of[strings.ToLower(name)]
+}
