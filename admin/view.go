@@ -132,6 +132,7 @@ type upstreamView struct {
 	Method  string       `json:"method,omitempty"` // empty: weighted round robin
 	Source  string       `json:"source"`           // who defined it last, such as "file" or "api"
 	Body    string       `json:"body"`
+	Panic   bool         `json:"panic,omitempty"` // requests go to unhealthy servers too: see panic_threshold
 	Servers []serverView `json:"servers"`
 }
 
@@ -174,6 +175,7 @@ func describe(u *upstream.Upstream) upstreamView {
 		Method:  u.Method,
 		Source:  u.Source,
 		Body:    string(u.AppendBody(nil)),
+		Panic:   u.Panics(),
 		Servers: make([]serverView, 0, len(u.Servers)),
 	}
 	now := upstream.NowNs()

@@ -152,3 +152,14 @@ func (c *Check) healthCheck() *conf.Directive {
 	add(c.Timeout != defaultCheckTimeout, "timeout="+milliseconds(c.Timeout))
 	return statement("health_check", args...)
 }
+
+// panicThreshold reads "panic_threshold PERCENT%".
+func (p *parsing) panicThreshold(d *conf.Directive) error {
+	text, ok := strings.CutSuffix(d.Args[0].Text, "%")
+	n, err := strconv.Atoi(text)
+	if !ok || err != nil || n < 1 || n > 100 {
+		return d.Value(0).Invalid("a share from 1% to 100%")
+	}
+	p.spec.panic = n
+	return nil
+}

@@ -102,6 +102,7 @@ func TestHealthCheck(t *testing.T) {
 		"health_check;\n",
 		"health_check interval=10s jitter=500ms fails=3 passes=2 uri=/x?y=z port=81 mandatory persistent match=ok timeout=2s;\n",
 		"health_check type=tcp;\n",
+		"health_check;\npanic_threshold 50%;\n",
 	} {
 		s, err := parse(body)
 		if err != nil {
@@ -124,6 +125,7 @@ func TestHealthCheck(t *testing.T) {
 		"health_check persistent;":        `2:14: "persistent" stands without "mandatory" in "health_check"`,
 		"health_check type=tcp uri=/;":    `2:23: parameter "uri=/" of "health_check" is for type=http, found type=tcp`,
 		"health_check interval=0;":        `2:23: invalid value "0" of parameter "interval" in "health_check" directive, it must be a time above 0`,
+		"panic_threshold 0%;":             `2:17: invalid value "0%" in "panic_threshold" directive, it must be a share from 1% to 100%`,
 		"check interval=9; health_check;": `2:19: "health_check" directive stands beside "check", an upstream has one of them`,
 	} {
 		if _, err := parse(body); errorText(err) != "t:"+want {

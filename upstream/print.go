@@ -168,6 +168,9 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 	if s.check != nil && !s.inherited {
 		ds = append(ds, s.check.directives()...)
 	}
+	if s.panic > 0 {
+		add("panic_threshold", strconv.Itoa(s.panic)+"%")
+	}
 	if s.sticky != nil {
 		add("sticky", s.sticky.args...)
 	}

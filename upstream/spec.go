@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"dyups/codec/conf"
@@ -23,6 +24,7 @@ type Spec struct {
 	queue     queueSpec
 	sticky    *Sticky
 	check     *Check
+	panic     int  // of panic_threshold, percent; 0: none
 	inherited bool // check is that of Options.Inherited
 	plan      *lb.Plan
 
@@ -164,6 +166,12 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 			if isNew != nil {
 				isNew(u, sv)
 			}
+		}
+	}
+	if s.panic > 0 {
+		u.PanicBelow, u.panics = s.panic, new(atomic.Bool)
+		if old != nil && old.panics != nil {
+			u.panics = old.panics
 		}
 	}
 	u.Queue = s.queue.carry(old)

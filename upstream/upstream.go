@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"dyups/lb"
@@ -42,6 +43,8 @@ type Upstream struct {
 	Timed, Waiting, LastByte bool
 	Sticky                   *Sticky // nil: no sessions
 	Check                    *Check  // nil: servers are not asked
+	// PanicBelow is panic_threshold: with less than that many percent of the servers healthy, by active checks, all get requests.
+	PanicBelow int // 0: never
 	// Requests that find no server wait in Queue, QueueMax of them at most and for QueueTimeout. 0: they do not wait, but some
 	// may still be in Queue, which is nil where none ever did.
 	Queue        *Queue
@@ -57,6 +60,7 @@ type Upstream struct {
 	taker             lb.Taker
 	sessions          *sessionTable // of "sticky learn", carried over updates; nil: none
 	cursor            *lb.Cursor    // carried over updates
+	panics            *atomic.Bool  // carried over updates; nil: PanicBelow is 0
 	tries             int
 	spec              *Spec
 	key               nameKey
@@ -105,6 +109,12 @@ func (u *Upstream) Observe(i int, headerNs, lastByteNs int64) {
 
 // Answered ends the time for which the pick of server i at startNs (lb.Query.NowNs) counts as waiting: see Waiting.
 func (u *Upstream) Answered(i int, startNs int64) { u.Servers[i].State.live.Answered(startNs) }
+
+// Panics reports whether requests go to servers that fail their checks, because too few pass (PanicBelow).
+func (u *Upstream) Panics() bool { return u.panics != nil && u.panics.Load() }
+
+// SetPanics is for who checks the servers, and decides.
+func (u *Upstream) SetPanics(yes bool) { u.panics.Store(yes) }
 
 // Untry takes server i out of the tried set, so that one more try on it is possible (stale keep-alive connection).
 func (u *Upstream) Untry(q *lb.Query, i int) { q.Tried.Remove(i) }

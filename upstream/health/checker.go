@@ -26,6 +26,7 @@ type Checker struct {
 	closed  bool
 	probers map[target]*prober
 	of      map[*upstream.State]*prober
+	panicky map[*upstream.State]*upstream.Upstream // of servers of upstreams with PanicBelow: what they stand in
 }
 
 // target is what one prober asks, and how.
@@ -41,7 +42,8 @@ func New(store *upstream.Store, log func(level int, msg string)) (*Checker, erro
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the workers of health checks: %w", err)
 	}
-	c := &Checker{log: log, pool: pool, probers: map[target]*prober{}, of: map[*upstream.State]*prober{}}
+	c := &Checker{log: log, pool: pool, probers: map[target]*prober{}, of: map[*upstream.State]*prober{},
+		panicky: map[*upstream.State]*upstream.Upstream{}}
 	store.OnNew(c.isNew)
 	store.Watch(c.changed)
 	return c, nil
@@ -102,7 +104,16 @@ func (c *Checker) changed(old, now *upstream.Table) {
 				if checked(before, s) {
 					c.detach(before, s)
 				}
+				delete(c.panicky, s.State)
 			}
+		}
+		if after != nil && after.PanicBelow > 0 {
+			for _, s := range after.Servers {
+				if checked(after, s) {
+					c.panicky[s.State] = after
+				}
+			}
+			c.settle(after)
 		}
 	})
 }
@@ -120,6 +131,7 @@ func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
 	p.states[s.State]++
 	c.of[s.State] = p
 	switch {
+	case u.PanicBelow > 0: // settle comes next: what gets requests in a panic must get them all the while
 	case !p.up.Load():
 		s.State.Bar()
 	case s.State.Barred():
@@ -168,12 +180,16 @@ func (c *Checker) result(p *prober, err error) bool {
 		for s := range p.states {
 			s.Unbar(upstream.NowNs())
 		}
+		c.settleAll(p)
 		c.log(levelNotice, fmt.Sprintf("server %s is healthy: it has passed %d checks (%s)", p.at.label, p.rises, k.Type))
 	case up && err != nil && p.falls >= k.Fall:
 		p.up.Store(false)
 		for s := range p.states {
-			s.Bar()
+			if u := c.panicky[s]; u == nil || !u.Panics() {
+				s.Bar()
+			}
 		}
+		c.settleAll(p)
 		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, k.Type, err))
 	}
 	if k.Plus {

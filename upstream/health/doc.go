@@ -19,6 +19,9 @@
 // Each column is on its own: a server is picked when none of them stands in the way. upstream.Why tells which one does. When all
 // servers are out, requests get 502 and the log "no live upstreams", as in nginx, or wait in the upstream's queue.
 //
+// With panic_threshold the column of the active check gives way while less than that share of the servers is healthy: few servers
+// that are well would not stand the load of all.
+//
 // # Sources and differences
 //
 // Directives, defaults and the fields of the status page are those of nginx_upstream_check_module; of its types tcp, http and

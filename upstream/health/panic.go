@@ -1,0 +1,52 @@
+package health
+
+import (
+	"fmt"
+
+	"dyups/upstream"
+)
+
+// settleAll is settle for the upstreams whose servers p asks; mu is held.
+func (c *Checker) settleAll(p *prober) {
+	for s := range p.states {
+		if u := c.panicky[s]; u != nil {
+			c.settle(u)
+		}
+	}
+}
+
+// settle decides whether an upstream with a panic threshold panics, and lets all its servers go or bars those that are ill; mu is
+// held. Backup servers count as others do.
+func (c *Checker) settle(u *upstream.Upstream) {
+	all, well := 0, 0
+	for _, s := range u.Servers {
+		if p := c.of[s.State]; p != nil {
+			all++
+			if p.up.Load() {
+				well++
+			}
+		}
+	}
+	panics := well*100 < u.PanicBelow*all
+	for _, s := range u.Servers {
+		p := c.of[s.State]
+		switch {
+		case p == nil:
+		case !p.up.Load() && !panics:
+			if !s.State.Barred() {
+				s.State.Bar()
+			}
+		case s.State.Barred():
+			s.State.Unbar(upstream.NowNs())
+		}
+	}
+	if panics == u.Panics() {
+		return
+	}
+	u.SetPanics(panics)
+	word := "has enough healthy servers again: %d of %d, the threshold is %d%%"
+	if panics {
+		word = "panics, requests go to all its servers: %d of %d are healthy, the threshold is %d%%"
+	}
+	c.log(levelNotice, fmt.Sprintf("upstream %q "+word, u.Name, well, all, u.PanicBelow))
+}

@@ -1,0 +1,69 @@
+package health
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestPanic: with less than its share of healthy servers an upstream uses all of them, and says so; with enough it does not.
+func TestPanic(t *testing.T) {
+	b := newBench(t)
+	var all [4]*backend
+	body := quick + " default_down=false; panic_threshold 50%;"
+	for i := range all {
+		all[i] = newBackend(t)
+		body += " server " + all[i].addr + ";"
+	}
+	b.set("u", body)
+	b.set("other", strings.Replace(body, "panic_threshold 50%;", "", 1))
+	all[0].status.Store(500)
+	b.becomes("u", "1 2 3")
+	all[1].status.Store(500)
+	b.becomes("u", "2 3")
+	if b.upstream("u").Panics() {
+		t.Error("it panics with half of its servers")
+	}
+	all[2].status.Store(500)
+	b.becomes("other", "3")
+	b.becomes("u", "0 1 2 3")
+	if !b.upstream("u").Panics() || b.upstream("other").Panics() {
+		t.Error("it does not say that it panics, or another one does")
+	}
+	b.set("u", strings.Replace(body, "server", "server 127.0.0.1:1 down; server", 1)) // an update changes nothing of it
+	if got := b.picks("u"); got != "1 2 3 4" {
+		t.Errorf("after an update requests go to %q", got)
+	}
+	all[3].status.Store(500)
+	b.becomes("other", "")
+	b.becomes("u", "1 2 3 4")
+	b.set("u", strings.Replace(body, "panic_threshold 50%;", "", 1))
+	if got := b.picks("u"); got != "" {
+		t.Errorf("without the threshold requests go to %q", got)
+	}
+	b.set("u", body)
+	if got := b.picks("u"); got != "0 1 2 3" {
+		t.Errorf("with the threshold requests go to %q", got)
+	}
+	for _, o := range all[1:] {
+		o.status.Store(200)
+	}
+	b.becomes("u", "1 2 3")
+	b.set("u", "")
+	b.set("other", "")
+	b.c.mu.Lock()
+	if n := len(b.c.panicky) + len(b.c.of) + len(b.c.probers); n != 0 {
+		t.Errorf("%d things are left", n)
+	}
+	b.c.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	log := strings.Join(b.lines, "\n")
+	for _, want := range []string{
+		`upstream "u" panics, requests go to all its servers: 1 of 4 are healthy, the threshold is 50%`,
+		`upstream "u" has enough healthy servers again: 2 of 4, the threshold is 50%`,
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+}
