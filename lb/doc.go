@@ -10,7 +10,8 @@
 //
 // A caller fills a Query, calls Pick, and later gives the place back with Live.Release, after Succeed, Fail or neither.
 // For least_time it calls Live.Observe after a success, and Live.Answered when Plan.CountsWaiting says so; for
-// slow_start Live.Start when a server is new or well again. Pick runs on any goroutine, waits for no lock, and allocates
+// slow_start Live.Start when a server is new or well again. Live.Bar keeps a peer out of all picks while an active check says so.
+// Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain. Pick runs on any goroutine, waits for no lock, and allocates
 // only when a Tried grows for the first time past four peers.
 //
 //	method                         follows                                               cost of a pick

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -67,6 +70,32 @@ func TestChecks(t *testing.T) {
 	p.until("both to pass again", func() bool { return seen() == "both" })
 	if text := mustAPI(t, p.addr("api"), "GET", "/detail?format=short", ""); !strings.Contains(text, "check interval=20 rise=1 fall=2 timeout=10000 default_down=true type=http;\ncheck_http_send \"GET /check HTTP/1.0\\r\\n\\r\\n\";\n") {
 		t.Errorf("the listing is %q", text)
+	}
+}
+
+// TestHealthCheckTold: -t says which upstream of a health_check is not there, and where match blocks are wrong.
+func TestHealthCheckTold(t *testing.T) {
+	for conf, want := range map[string]string{
+		"server { location / { proxy_pass http://nobody; health_check; } }":                                       `upstream "nobody" of "health_check" is not in the files; it is checked once a command defines it`,
+		"match a { status 200; } match a { status 200; }":                                                         `duplicate match block "a"`,
+		"match a { status x; }":                                                                                   `invalid value "x" in "status" directive`,
+		"upstream u { server 127.0.0.1:1; } server { location / { proxy_pass http://u; health_check match=a; } }": `the name of a match block`,
+	} {
+		name := filepath.Join(t.TempDir(), "c")
+		if err := os.WriteFile(name, []byte("events { }\nhttp { "+conf+" }\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l := &loader{opt: &options{config: name}, root: t.TempDir() + "/"}
+		c, err := l.load(context.Background())
+		var got string
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = strings.Join(c.warnings, "\n")
+		}
+		if !strings.Contains(got, want) || !strings.Contains(got, name+":2:") {
+			t.Errorf("%s: %q, want %q with its place", conf, got, want)
+		}
 	}
 }
 

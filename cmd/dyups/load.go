@@ -124,6 +124,11 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 		}
 		c.upstreams = append(c.upstreams, upstream.Change{Name: name, Spec: spec, Source: "file"})
 	}
+	for _, h := range c.site.HealthChecks {
+		if _, ok := seen[strings.ToLower(h.Upstream)]; !ok {
+			env.Warn(h.Directive.Name.Pos, fmt.Sprintf("upstream %q of \"health_check\" is not in the files; it is checked once a command defines it", h.Upstream))
+		}
+	}
 	if err := l.resolveNames(ctx, c); err != nil {
 		return nil, err
 	}
