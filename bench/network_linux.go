@@ -24,8 +24,10 @@ import (
 // networkMark in the environment says that this process is the one inside, and is to set the network up.
 const networkMark = "DYUPSBENCH_NETWORK"
 
-// privateCongestion is the congestion control inside.
-const privateCongestion = "cubic"
+// privateCongestion are the congestion controls inside, the first that may be chosen: a namespace has only those that the
+// machine allows everybody (net.ipv4.tcp_allowed_congestion_control), and where its own is BBR, CUBIC need not be among them.
+// Reno always is. Over loopback, where nothing is lost, the two do the same, and neither paces.
+var privateCongestion = []string{"cubic", "reno"}
 
 // Isolate runs the program again with the same arguments in a network of its own and returns its exit status. done false:
 // go on in this process, because it is the one inside, the arguments need no network or want the host's, or the user may
@@ -92,13 +94,19 @@ func setUpNetwork() error {
 	if err != nil {
 		return fmt.Errorf("cannot open loopback: %w", err)
 	}
-	const file = "/proc/sys/net/ipv4/tcp_congestion_control"
+	return chooseCongestion("/proc/sys/net/ipv4/tcp_congestion_control")
+}
+
+// chooseCongestion writes the first of privateCongestion that is taken to file, unless one of them is there already.
+func chooseCongestion(file string) error {
 	now, err := os.ReadFile(file)
-	if err == nil && slices.Contains(strings.Fields(string(now)), privateCongestion) {
+	if err == nil && slices.Contains(privateCongestion, strings.TrimSpace(string(now))) {
 		return nil
 	}
-	if err := os.WriteFile(file, []byte(privateCongestion), 0); err != nil {
-		return fmt.Errorf("cannot choose congestion control %q: %w", privateCongestion, err)
+	for _, name := range privateCongestion {
+		if err = os.WriteFile(file, []byte(name), 0); err == nil {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("cannot choose congestion control %q: %w", privateCongestion, err)
 }
