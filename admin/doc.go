@@ -56,10 +56,10 @@
 // then costs about as much as a proxied request and a half, and no switch of threads. What would hold the loop up is left to
 // others: a larger body, or one that comes while somebody has the turn, is queued for the writer, a goroutine of this package;
 // host names, and balancing plans that take long to compute, are looked up and computed on a worker, and only the finished
-// Spec is queued, as it is for callers of Update, Delete and Replace. The writer takes the turn and all that is queued, and
-// publishes what lies between two requests or replacements with one Store.Apply. An answer always follows the swap, and
+// Spec is queued, as it is for callers of Update and Delete. The writer takes the turn and all that is queued, and
+// publishes what lies between two requests with one Store.Apply. An answer always follows the swap, and
 // "success" means that every request whose routing starts later sees the change. Commands that are queued apply in that
-// order; one that has not been queued may overtake those that nobody has been told about yet. A reload (Replace) is one more
+// order; one that has not been queued may overtake those that nobody has been told about yet. A reload (Alone) is one more
 // command, so changes and reloads have one order.
 //
 // The writer keeps a thread of its own with a nice value 5 above the process's. Being nice is deliberate: on a full
@@ -111,6 +111,8 @@
 //     never loses its connection.
 //   - A server that stays across an update keeps its counts, failures and connections; the module starts all of them
 //     afresh.
+//   - A reload keeps what commands have done, unless "dyups_reload reset" says otherwise (rl-reload-loses-dynamic, contract). To
+//     forget it is what operators complain of most, and what forced them to keep a second copy of every definition.
 //   - A mount below a prefix works (mount-prefix-*); the module answers 404 to everything there.
 //   - A literal proxy_pass http://host1 sees every change of host1, and its deletion, as one with a variable does; in the
 //     module it keeps the configured peers for ever. Two names that look alike would mean two things, and a deleted

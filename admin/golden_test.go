@@ -320,7 +320,7 @@ func newReplay(t *testing.T, config string, static []upstream.Change) *replay {
 
 func (r *replay) reload(t *testing.T) {
 	t.Helper()
-	if err := r.admin.Replace(r.static); err != nil {
+	if err := replace(r.admin, r.static); err != nil {
 		t.Fatal(err)
 	}
 }

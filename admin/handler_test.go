@@ -13,7 +13,7 @@ import (
 
 func TestRoutes(t *testing.T) {
 	a, _ := newAdmin(t, 0)
-	if err := a.Replace(staticUpstreams(t, "http { upstream h { server 127.0.0.1:1; } }")); err != nil {
+	if err := replace(a, staticUpstreams(t, "http { upstream h { server 127.0.0.1:1; } }")); err != nil {
 		t.Fatal(err)
 	}
 	at := func(prefix string) func(method, uri, body string, status int, text string) {
@@ -162,7 +162,7 @@ func TestFromListing(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	a, _ := newAdmin(t, 0)
-	if err := a.Replace(staticUpstreams(t, `http { upstream h { ip_hash; server one.test:1 weight=2 fail_timeout=3; } }`)); err != nil {
+	if err := replace(a, staticUpstreams(t, `http { upstream h { ip_hash; server one.test:1 weight=2 fail_timeout=3; } }`)); err != nil {
 		t.Fatal(err)
 	}
 	h := a.Handler(HandlerOptions{DetailFull: true})

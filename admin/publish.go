@@ -65,14 +65,13 @@ type Admin struct {
 
 // command is one entry of the queue. It belongs to the caller until queued, to the writer until answered.
 type command struct {
-	change  upstream.Change
-	table   []upstream.Change // with replace: the whole table, instead of change
-	replace bool
-	inner   bool   // of the process itself: not bounded
-	job     func() // instead of both; nobody waits for an answer
-	bytes   int64  // what it takes of the queue's bound
-	err     error
-	ready   chan struct{} // one token: answered
+	change upstream.Change
+	inner  bool   // of the process itself: not bounded
+	job    func() // instead of change
+	waits  bool   // somebody waits for the end of job
+	bytes  int64  // what it takes of the queue's bound
+	err    error
+	ready  chan struct{} // one token: answered
 }
 
 var commands = sync.Pool{New: func() any { return &command{ready: make(chan struct{}, 1)} }}
@@ -151,12 +150,12 @@ func (c *command) release() {
 	commands.Put(c)
 }
 
-// Replace publishes a table of exactly these upstreams in this order, through the same writer as every command: what
-// was acknowledged before the call is replaced, what is acknowledged after it comes on top. It returns when the table
-// is published, or with an error and nothing changed. The bound of the queue does not apply.
-func (a *Admin) Replace(changes []upstream.Change) error {
+// Alone runs f in its turn among the commands, and returns when it has: what was acknowledged before the call is in the table,
+// what is acknowledged after it comes on top, and nothing else writes while f runs. For changes that follow from the table as it
+// is, such as those of a reload. The bound of the queue does not apply; on error f has not run.
+func (a *Admin) Alone(f func()) error {
 	c := commands.Get().(*command)
-	c.table, c.replace = changes, true
+	c.job, c.waits, c.inner = f, true, true
 	return a.do(c)
 }
 
@@ -203,7 +202,7 @@ func (a *Admin) enqueue(c *command) error {
 	case a.closed.Load():
 		a.mu.Unlock()
 		return ErrClosed
-	case !c.replace && !c.inner && a.bytes+c.bytes > a.limit.Load():
+	case !c.inner && a.bytes+c.bytes > a.limit.Load():
 		a.mu.Unlock()
 		return ErrQueueFull
 	}
@@ -276,7 +275,7 @@ func (a *Admin) answer(batch []*command) {
 	a.bytes -= n
 	a.mu.Unlock()
 	for _, c := range batch {
-		if c.job != nil {
+		if c.job != nil && !c.waits {
 			c.release()
 			continue
 		}
@@ -290,21 +289,16 @@ type writer struct {
 	changes []upstream.Change
 }
 
-// apply publishes a batch: everything between two replacements or jobs as one table. The results are left in the commands.
+// apply publishes a batch: everything between two jobs as one table. The results are left in the commands.
 func (w *writer) apply(batch []*command) {
 	for len(batch) > 0 {
-		switch c := batch[0]; {
-		case c.replace:
-			c.err = w.store.Replace(c.table)
-			batch = batch[1:]
-			continue
-		case c.job != nil:
+		if c := batch[0]; c.job != nil {
 			c.job()
 			batch = batch[1:]
 			continue
 		}
 		n := 0
-		for n < len(batch) && !batch[n].replace && batch[n].job == nil {
+		for n < len(batch) && batch[n].job == nil {
 			w.changes = append(w.changes, batch[n].change)
 			n++
 		}

@@ -98,6 +98,14 @@ func newGate(s *upstream.Store) *gate {
 	return g
 }
 
+// replace makes changes the whole table, in its turn.
+func replace(a *Admin, changes []upstream.Change) (err error) {
+	if closed := a.Alone(func() { err = a.store.Replace(changes) }); closed != nil {
+		return closed
+	}
+	return err
+}
+
 // waitQueued returns when n commands are in the queue, behind what the writer has taken.
 func waitQueued(a *Admin, n int) {
 	for {
@@ -235,7 +243,7 @@ func TestBatch(t *testing.T) {
 	queue(del("x"))
 	queue(del("x"))
 	queue(post("y", "127.0.0.1:3"))
-	queue(func() error { return a.Replace(staticUpstreams(t, "http { upstream z { server 127.0.0.1:4; } }")) })
+	queue(func() error { return replace(a, staticUpstreams(t, "http { upstream z { server 127.0.0.1:4; } }")) })
 	queue(del("y"))
 	queue(post("x", "127.0.0.1:5"))
 	queue(post("x", "127.0.0.1:6"))
@@ -312,8 +320,8 @@ func TestClose(t *testing.T) {
 	}
 	<-closed
 	a.Close()
-	if err := a.Replace(nil); !errors.Is(err, ErrClosed) {
-		t.Errorf("Replace after Close: %v", err)
+	if err := a.Alone(func() { t.Error("Alone ran after Close") }); !errors.Is(err, ErrClosed) {
+		t.Errorf("Alone after Close: %v", err)
 	}
 	gen := s.Load().Generation()
 	ctx := call(h, "POST", "/upstream/c", "server 127.0.0.1;")

@@ -233,5 +233,8 @@ func (n *named) at(a Address) Server {
 // Key is the upstream's name with its letters A to Z lowered: two upstreams with one Key are the same one.
 func (u *Upstream) Key() string { return string(u.key.fold) }
 
+// Key is what Upstream.Key is for an upstream of that name.
+func Key(name string) string { return string(keyOf([]byte(name)).fold) }
+
 // Spec is the definition that made the upstream, for Change.If and Spec.Resolved; nil outside every table.
 func (u *Upstream) Spec() *Spec { return u.spec }

@@ -203,7 +203,7 @@ func (s *surroundings) replay(t *testing.T, c *goldenCase, config string) {
 	config = s.ours(config)
 	config = strings.NewReplacer("127.0.0.1:8080", "127.0.0.1:{proxy}", "127.0.0.1:8081", "127.0.0.1:{iface}",
 		"127.0.0.1:8082", "127.0.0.1:{fixed}", "<PREFIX>/nginx.pid", "{dir}/pid", "<PREFIX>", "{dir}",
-		"/tmp/dyg/htpasswd", "{dir}/htpasswd", "http {", "http {\ndyups_detail full;").Replace(config)
+		"/tmp/dyg/htpasswd", "{dir}/htpasswd", "http {", "http {\ndyups_detail full;\ndyups_reload reset;").Replace(config)
 	p := prepare(t, config)
 	p.mayComplain = true
 	p.write("htpasswd", "user:$apr1$abc$0123456789012345678901\n")

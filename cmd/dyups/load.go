@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"dyups/codec/conf"
@@ -112,7 +111,7 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 	seen := map[string]conf.Pos{}
 	for _, d := range c.site.Upstreams {
 		name := d.Args[0].Text
-		key := strings.ToLower(name)
+		key := upstream.Key(name)
 		if at, ok := seen[key]; ok {
 			return nil, conf.Errorf(d.Args[0].Pos, "duplicate upstream %q, the first is at %v", name, at)
 		}
@@ -122,10 +121,10 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 		if err != nil {
 			return nil, placed(d, err)
 		}
-		c.upstreams = append(c.upstreams, upstream.Change{Name: name, Spec: spec, Source: "file"})
+		c.upstreams = append(c.upstreams, upstream.Change{Name: name, Spec: spec, Source: sourceFile})
 	}
 	for _, h := range c.site.HealthChecks {
-		if _, ok := seen[strings.ToLower(h.Upstream)]; !ok {
+		if _, ok := seen[upstream.Key(h.Upstream)]; !ok {
 			env.Warn(h.Directive.Name.Pos, fmt.Sprintf("upstream %q of \"health_check\" is not in the files; it is checked once a command defines it", h.Upstream))
 		}
 	}

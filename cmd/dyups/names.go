@@ -29,8 +29,11 @@ func (s *server) notice(level int, msg string) { s.log.log(engine.Level(level), 
 
 // commandOptions are what a command's body needs to be checked. Names that are not known yet are looked up for a short time;
 // what does not come of it comes later.
-func (s *server) commandOptions() upstream.Options {
-	opt := upstreamOptions(context.Background(), s.current.Load, &site.Env{Prefix: s.loader.root})
+func (s *server) commandOptions() upstream.Options { return s.optionsOf(s.current.Load) }
+
+// optionsOf are those of commands under a configuration.
+func (s *server) optionsOf(current func() *configuration) upstream.Options {
+	opt := upstreamOptions(context.Background(), current, &site.Env{Prefix: s.loader.root})
 	opt.Look = func(names []upstream.Name) [][]upstream.Address {
 		answers, _ := s.names.Look(context.Background(), nil, names)
 		return answers

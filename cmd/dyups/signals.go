@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dyups/engine"
+	"dyups/upstream"
 )
 
 // catch begins to collect the signals that loop acts on. It comes before the pid file: who finds the file may signal.
@@ -126,8 +127,7 @@ func (s *server) reloadUntil() (next os.Signal) {
 	}
 }
 
-// reload reads everything again and publishes it, or logs why not and changes nothing. Upstreams return to what the
-// files say.
+// reload reads everything again and publishes it, or logs why not and changes nothing. What becomes of upstreams says merge.
 func (s *server) reload(ctx context.Context) {
 	refuse := func(err error) {
 		s.log.log(engine.Emerg, 0, err.Error())
@@ -140,6 +140,11 @@ func (s *server) reload(ctx context.Context) {
 	}
 	for _, w := range c.warnings {
 		s.log.log(engine.Warn, 0, w)
+	}
+	m := newMerge(s.conf, c, s.optionsOf(func() *configuration { return c }))
+	if _, _, err := m.news(s.store.Load()); err != nil {
+		refuse(err)
+		return
 	}
 	prepared, err := s.prepare(c)
 	if err != nil {
@@ -159,26 +164,43 @@ func (s *server) reload(ctx context.Context) {
 	s.log.use(sinks)
 	s.engine.SetLogLevel(engine.Level(s.log.level.Load()))
 	s.tellFixed(c.main)
-	s.publish(c, prepared)
+	s.publish(c, m, prepared)
 }
 
 // publish makes a checked configuration the one in force. Requests routed by the old site must find its upstreams until
 // the new site is there, and those routed by the new site must find theirs from the first one on; so the new upstreams
-// are added first and what the file no longer has goes last.
-func (s *server) publish(c *configuration, prepared *engine.Prepared) {
+// are added first and what the files no longer have goes last.
+func (s *server) publish(c *configuration, m *merge, prepared *engine.Prepared) {
 	s.names.SetDefault(defaultResolver(c.site))
-	for i, err := range s.store.Apply(c.upstreams) {
-		if err != nil {
-			panic(fmt.Sprintf("BUG: checked upstream %q was refused: %v", c.upstreams[i].Name, err))
+	s.alone(func() {
+		changes, overruled, err := m.news(s.store.Load())
+		if err != nil { // of a command that came after the check
+			s.log.log(engine.Err, 0, err.Error())
 		}
-	}
+		s.apply(changes)
+		m.tell(s.log, s.store.Load(), overruled)
+	})
 	s.current.Store(c)
 	s.engine.Install(prepared, s.retired)
 	s.admin.SetQueueBytes(c.site.Dyups.ShmZoneSize)
-	if err := s.admin.Replace(c.upstreams); err != nil {
+	s.alone(func() { s.apply(m.rest(s.store.Load())) })
+	s.conf = c
+}
+
+// alone runs f while no command writes to the table.
+func (s *server) alone(f func()) {
+	if err := s.admin.Alone(f); err != nil {
 		s.log.log(engine.Err, 0, err.Error())
 	}
-	s.conf = c
+}
+
+// apply makes changes that nothing can be wrong with.
+func (s *server) apply(changes []upstream.Change) {
+	for i, err := range s.store.Apply(changes) {
+		if err != nil {
+			panic(fmt.Sprintf("BUG: checked upstream %q was refused: %v", changes[i].Name, err))
+		}
+	}
 }
 
 // movePid follows a pid directive that changed.

@@ -117,7 +117,7 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	})
 	s.names.SetDefault(defaultResolver(c.site))
 	s.names.Follow(s.store, s.admin.Apply)
-	if err := s.admin.Replace(c.upstreams); err != nil {
+	if err := s.store.Replace(c.upstreams); err != nil {
 		return nil, fmt.Errorf("cannot publish the upstreams: %w", err)
 	}
 	s.engine, err = engine.New(engine.Config{

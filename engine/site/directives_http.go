@@ -41,6 +41,11 @@ func httpRules() []rule {
 			l.b.site.Dyups.ShmZoneSize = n
 			return err
 		}},
+		{Name: "dyups_reload", In: inHTTP, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
+			w, err := d.Enum(0, "keep", "reset")
+			l.b.site.Dyups.ReloadReset = w == "reset"
+			return err
+		}},
 		{Name: "dyups_trylock", In: inHTTP, Min: 1, Max: 1, Set: onlyOnOff},
 		{Name: "dyups_read_msg_log", In: inHTTP, Min: 1, Max: 1, Set: onlyOnOff},
 		{Name: "dyups_upstream_conf", In: inHTTP, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {

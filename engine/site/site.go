@@ -29,6 +29,7 @@ type Site struct {
 type Dyups struct {
 	ReadMsgTimeout time.Duration // 1s
 	ShmZoneSize    int64         // 2m
+	ReloadReset    bool          // a reload undoes what commands have done
 }
 
 // HealthCheck is a health_check of a location, for the roof to read.
