@@ -101,6 +101,9 @@ func parsePort(s, port string) (uint16, error) {
 // 177.0.0.1), or what else getaddrinfo takes for one: one to four numbers in decimal, octal or hexadecimal, the last
 // of which fills what is left (127.1, 0x7f000001; inet_aton(3)).
 func parseIPv4(s string) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Is4() {
+		return a, true // no leading zeros, and nothing to allocate
+	}
 	parts := strings.Split(s, ".")
 	if len(parts) > 4 {
 		return netip.Addr{}, false

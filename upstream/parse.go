@@ -58,6 +58,7 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 		opt = &Options{}
 	}
 	p := &parsing{spec: &Spec{keepalive: defaultKeepalive}, opt: opt, name: name}
+	p.spec.servers, p.spec.lines = make([]Server, 0, len(ds)), make([]line, 0, len(ds)) // nearly all of them are servers
 	err := Rules.Apply(conf.Upstream, p, ds)
 	switch {
 	case p.long:
@@ -142,8 +143,17 @@ func (p *parsing) server(d *conf.Directive) error {
 // add adds one address of a server line.
 func (p *parsing) add(s Server, a netip.Addr, port uint16) {
 	s.Addr = netip.AddrPortFrom(a, port)
-	s.Label = s.Addr.String()
+	s.Label = labelOf(s.Addr, s.Name)
 	p.spec.servers = append(p.spec.servers, s)
+}
+
+// labelOf is the address as a text, name itself where that is it.
+func labelOf(a netip.AddrPort, name string) string {
+	var room [64]byte
+	if text := a.AppendTo(room[:0]); string(text) != name {
+		return string(text)
+	}
+	return name
 }
 
 func (p *parsing) resolve(host string) ([]netip.Addr, error) {

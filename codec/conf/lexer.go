@@ -33,6 +33,10 @@ func newLexer(file string, text []byte) *lexer {
 	return &lexer{file: file, src: string(text), line: 1}
 }
 
+// shortText bounds the texts, in bytes, whose words are views of one copy: command bodies above all, which are to leave little
+// garbage behind.
+const shortText = 512
+
 // pos is the place of the byte at l.off, which at the end of the text is one past the last byte.
 func (l *lexer) pos() Pos { return Pos{File: l.file, Line: l.line, Col: l.off - l.lineStart + 1} }
 
@@ -189,11 +193,14 @@ func (l *lexer) nul() error {
 }
 
 // text is the word from from to l.off with its escapes resolved: \" \' \\ \t \r \n, inside and outside quotes
-// alike. Any other backslash stays, so that patterns such as \.php$ need no doubling. It owns its bytes: a name that is
-// kept for ever must not keep the whole text.
+// alike. Any other backslash stays, so that patterns such as \.php$ need no doubling. It owns its bytes, but for those of short
+// texts: a name that is kept for ever must not keep the whole text.
 func (l *lexer) text(from int, escaped bool) string {
 	s := l.src[from:l.off]
-	if !escaped {
+	switch {
+	case !escaped && len(l.src) <= shortText:
+		return s
+	case !escaped:
 		return strings.Clone(s)
 	}
 	b := make([]byte, 0, len(s))

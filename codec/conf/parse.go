@@ -1,9 +1,6 @@
 package conf
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // maxDepth bounds how deep blocks nest, counted over includes too. No directive of nginx comes near it; without it
 // a command body of opening braces would cost a stack frame a byte.
@@ -18,6 +15,8 @@ const maxDepth = 64
 // that is for a Table. Source of the grammar: nginx, ngx_conf_file.c (ngx_conf_read_token).
 func Parse(name string, text []byte) ([]*Directive, error) {
 	p := parser{lex: newLexer(name, text)}
+	var room [4]Word
+	p.args = room[:0]
 	return p.file()
 }
 
@@ -27,7 +26,17 @@ type parser struct {
 	load  *loader // nil: include is an error
 	depth int     // of open blocks, those of the including files counted
 	args  []Word  // of the statement being read; reused
+	// What directives are made of; a new piece is made when one is used up.
+	nodes []Directive
+	words []Word
 }
+
+// Sizes of the pieces, which live as long as anything in them: small, as a short text needs little, and as the tree of a
+// configuration is let go of as a whole.
+const (
+	nodePiece = 2
+	wordPiece = 4
+)
 
 // file parses a whole text, which no "}" from outside closes.
 func (p *parser) file() ([]*Directive, error) {
@@ -97,9 +106,18 @@ func (p *parser) statement(open *Directive) (*Directive, error) {
 }
 
 func (p *parser) directive(end Pos) *Directive {
-	d := &Directive{Name: p.args[0], End: end}
-	if len(p.args) > 1 {
-		d.Args = slices.Clone(p.args[1:])
+	if len(p.nodes) == 0 {
+		p.nodes = make([]Directive, nodePiece)
+	}
+	d := &p.nodes[0]
+	p.nodes = p.nodes[1:]
+	d.Name, d.End = p.args[0], end
+	if args := p.args[1:]; len(args) > 0 {
+		if len(p.words) < len(args) {
+			p.words = make([]Word, max(wordPiece, len(args)))
+		}
+		n := copy(p.words, args)
+		d.Args, p.words = p.words[:n:n], p.words[n:]
 	}
 	return d
 }
