@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
@@ -268,8 +269,14 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 		}
 	}
 	for wait := time.Until(t); wait > 0; wait = time.Until(t) {
-		ts := unix.NsecToTimespec(int64(wait))
-		_ = unix.Nanosleep(&ts, nil) // interrupted: the loop looks again
+		nap(wait)
 	}
 	return ctx.Err() == nil
+}
+
+// nap sleeps, two milliseconds at most or until a signal. The Go scheduler is not told: of calls that it knows to take long its
+// monitor thread makes work, which the load pays for.
+func nap(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(min(d, 2*time.Millisecond)))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 }

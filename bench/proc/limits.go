@@ -30,9 +30,9 @@ func RaiseFileLimit(need uint64) error {
 
 // What the hardest scenarios need.
 const (
-	idleConnections = 10_000 // open at the same time
-	freshPerSecond  = 20_000 // new connections
-	filesNeeded     = 2*idleConnections + 1_000
+	idleConnections = 10_000                  // open at the same time
+	freshPerSecond  = 20_000                  // new connections
+	filesNeeded     = idleConnections + 2_000 // an idle client has no connection to an origin
 )
 
 // limits are the kernel's settings that a run depends on; -1 stands for one that cannot be read.

@@ -35,6 +35,7 @@ func TestWarnings(t *testing.T) {
 	f(func(l *limits) { l.timestamps = 0 }, "tcp_timestamps = 0")
 	f(func(l *limits) { l.congestion = "bbr" }, "= bbr paces")
 	f(func(l *limits) { l.files = 1024 }, "1024 open files")
+	f(func(l *limits) { l.files = 20_000 })
 	f(func(l *limits) { l.loopbackMTU = 1500 }, "MTU of 1500")
 	f(func(l *limits) { l.governors = []string{"powersave"} }, `"powersave"`)
 	f(func(l *limits) { l.governors = []string{"performance"} })

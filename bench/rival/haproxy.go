@@ -3,7 +3,6 @@ package rival
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -350,7 +349,7 @@ func (u *haproxyUpdater) Close() error {
 
 // dialStats opens the stats socket in interactive mode: many commands on one connection.
 func dialStats(path string) (*statsConn, error) {
-	conn, err := net.DialTimeout("unix", path, updateTimeout)
+	conn, err := dialLine("unix", path, updateTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the stats socket: %w", err)
 	}

@@ -2,14 +2,12 @@ package rival
 
 import (
 	"bytes"
-	"net"
 	"strings"
-	"time"
 )
 
 // statsConn is a connection to HAProxy's stats socket. Not for concurrent use.
 type statsConn struct {
-	conn net.Conn
+	conn *line
 	out  []byte
 	in   []byte // read and not yet given out
 }
@@ -23,7 +21,6 @@ func (c *statsConn) ask(commands ...string) ([]string, error) {
 	for _, s := range commands {
 		c.out = append(append(c.out, s...), '\n')
 	}
-	c.conn.SetDeadline(time.Now().Add(updateTimeout))
 	if _, err := c.conn.Write(c.out); err != nil {
 		return nil, err
 	}
@@ -45,4 +42,4 @@ func (c *statsConn) ask(commands ...string) ([]string, error) {
 	return replies, nil
 }
 
-func (c *statsConn) close() { c.conn.Close() }
+func (c *statsConn) close() { _ = c.conn.Close() }

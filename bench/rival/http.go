@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"syscall"
 	"time"
@@ -16,7 +15,7 @@ import (
 // share a core with the load, and a full client costs several times as much (BenchmarkWire).
 type wire struct {
 	addr  string
-	conn  net.Conn // nil: not open
+	conn  *line // nil: not open
 	in    *bufio.Reader
 	out   []byte // request being built
 	body  []byte // of the request, reused by callers
@@ -59,13 +58,12 @@ func (w *wire) call(method, target, header string, body []byte) error {
 
 func (w *wire) exchange() (status int, err error) {
 	if w.conn == nil {
-		if w.conn, err = net.DialTimeout("tcp4", w.addr, 5*time.Second); err != nil {
+		if w.conn, err = dialLine("tcp4", w.addr, 5*time.Second); err != nil {
 			w.conn = nil
 			return 0, err
 		}
 		w.in.Reset(w.conn)
 	}
-	w.conn.SetDeadline(time.Now().Add(updateTimeout))
 	keep := false
 	if _, err = w.conn.Write(w.out); err == nil {
 		status, keep, err = w.read()
