@@ -15,8 +15,9 @@
 //     answers is the answer, of both families. A truncated answer is fetched again over TCP (RFC 7766 section 5).
 //   - Every address record of the answer section counts, in the order of the answer and with its duplicates: a record
 //     that is listed twice gets twice the share. A records come before AAAA records.
-//   - CNAME is followed inside the answer, and by new questions where neither family has more than an alias. A name of
-//     more than 255 octets, which nginx follows, cannot be unpacked and counts as no answer (RFC 1035 section 2.3.4).
+//   - CNAME is followed inside the answer, and by new questions where neither family has more than an alias. An alias may be
+//     longer than the 255 octets of RFC 1035 section 2.3.4, up to twice as long: such an answer is read here, because
+//     miekg/dns refuses it, and only for the records that a look-up uses.
 //   - An answer is kept for the least TTL of the records used, or for valid=. Failures are not kept.
 //   - Concurrent look-ups of one name share one exchange. It is not bound to the caller that started it: a client that
 //     leaves does not spoil the answer for the others.

@@ -13,7 +13,7 @@ import (
 // maxAliases bounds the questions asked for one name that turns out to be an alias of another.
 const maxAliases = 16
 
-// maxNameBytes is the length of a name in text, without its last dot (RFC 1035 section 2.3.4: 255 octets on the wire).
+// maxNameBytes is the length of a name to look up, in text, without its last dot (RFC 1035 section 2.3.4: 255 octets on the wire).
 const maxNameBytes = 253
 
 // found is what the answers about one name came to.
@@ -172,7 +172,11 @@ func over(ctx context.Context, network, server string, q *dns.Msg) (*dns.Msg, er
 		return nil, err
 	}
 	for {
-		msg, err := conn.ReadMsg()
+		var msg *dns.Msg
+		wire, err := conn.ReadMsgHeader(nil)
+		if err == nil {
+			msg, err = unpack(wire)
+		}
 		if err == nil && answers(msg, q) {
 			return msg, nil
 		}
@@ -248,22 +252,27 @@ func presentation(name string) (string, bool) {
 	if name == "" || len(name) > maxNameBytes {
 		return "", false
 	}
-	var b strings.Builder
+	var b []byte
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 {
 			return "", false
 		}
-		for i := range len(label) {
-			switch c := label[i]; {
-			case c < ' ' || c > '~':
-				b.Write([]byte{'\\', '0' + c/100, '0' + c/10%10, '0' + c%10})
-			case strings.IndexByte(` '@;()"\`, c) >= 0:
-				b.Write([]byte{'\\', c})
-			default:
-				b.WriteByte(c)
-			}
-		}
-		b.WriteByte('.')
+		b = append(appendLabel(b, label), '.')
 	}
-	return b.String(), true
+	return string(b), true
+}
+
+// appendLabel appends a label in that form.
+func appendLabel[T string | []byte](dst []byte, label T) []byte {
+	for i := range len(label) {
+		switch c := label[i]; {
+		case c < ' ' || c > '~':
+			dst = append(dst, '\\', '0'+c/100, '0'+c/10%10, '0'+c%10)
+		case strings.IndexByte(`. '@;()"\`, c) >= 0:
+			dst = append(dst, '\\', c)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
