@@ -156,6 +156,9 @@ func (ex *exchange) answerFrom() {
 		case f.ID == codec.Other && codec.EqualFold(name, "refresh"):
 			dst = append(append(dst, name...), ':', ' ')
 			dst = append(p.RewriteRefresh(dst, &ex.r, f.Value.In(h.Buf)), '\r', '\n')
+		case f.ID == codec.SetCookie && p.Cookies != nil:
+			dst = append(append(dst, name...), ':', ' ')
+			dst = append(p.Cookies.Append(dst, &ex.r, f.Value.In(h.Buf)), '\r', '\n')
 		default:
 			dst = codec.AppendField(dst, h.Buf, f)
 		}

@@ -18,6 +18,9 @@ type proxyDraft struct {
 	passHead  []string
 	redirects []redirectDraft
 	redirOff  bool
+	domains   cookieDraft[redirectRule]
+	paths     cookieDraft[redirectRule]
+	flags     cookieDraft[flagRule]
 	bufferSet bool // proxy_buffers or proxy_buffer_size was said
 	busySet   bool
 }
@@ -69,7 +72,7 @@ func proxyRules() []rule {
 	proxyFlag := func(name string, at func(*ProxyConf) *bool) rule {
 		return onOff(name, inLoc, func(l *level) *bool { return at(&l.proxy.conf) })
 	}
-	return []rule{
+	return append([]rule{
 		{Name: "proxy_pass", In: conf.Location | conf.If | conf.LimitExcept, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			l.proxy.pass = d
 			return l.setContent(d, Proxy)
@@ -148,7 +151,7 @@ func proxyRules() []rule {
 		ignored("proxy_headers_hash_bucket_size", inLoc, 1, 1),
 		ignored("proxy_headers_hash_max_size", inLoc, 1, 1),
 		{Name: "proxy_redirect", In: inLoc, Min: 1, Max: 2, Many: true, Set: setProxyRedirect},
-	}
+	}, cookieRuleSet()...)
 }
 
 func setNextUpstream(l *level, d *conf.Directive) error {
@@ -278,6 +281,7 @@ func (l *level) settle() error {
 	if err := l.settleRedirects(&p, target); err != nil {
 		return err
 	}
+	l.settleCookies(&p)
 	l.settleHide(&p)
 	if err := l.settleHealth(&p); err != nil {
 		return err

@@ -42,6 +42,7 @@
 //     splits the message.
 //   - proxy_pass http://NAME?ARGS sends "/?ARGS"; nginx sends a target without a path.
 //   - Content of a location (echo, dyups_interface) also holds inside its limit_except.
+//   - A cookie that proxy_cookie_domain, _path or _flags changes loses its empty attributes.
 //   - log_format may stand behind its use. map values are found at use, once a request unless "volatile".
 //   - Not here: file tests in if, recursive_error_pages on, variables in index, listen with ssl, http2, quic or
 //     proxy_protocol, proxy_pass https://, access_log syslog:. Each is an error that says so.

@@ -211,6 +211,8 @@ type ProxyConf struct {
 	// Hide: response fields not passed to the client (proxy_hide_header, minus proxy_pass_header, plus nginx's defaults).
 	Hide NameSet
 
+	Cookies *CookieRules // proxy_cookie_domain, proxy_cookie_path and proxy_cookie_flags; nil: cookies go as they are
+
 	Method      *Value // proxy_method; nil: the request's own
 	PassHeaders bool   // proxy_pass_request_headers: client fields are sent on
 	PassBody    bool   // proxy_pass_request_body
