@@ -77,6 +77,8 @@ func TestProxyAllocs(t *testing.T) {
 	f("length", get, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nEND")
 	f("chunked", get, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nEND\r\n0\r\n\r\n")
 	f("variable", "GET /var/x?b=b HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nEND")
+	f("fields", "GET /fields/x?b=b HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nCache-Control: no-store\r\n"+
+		"ETag: x\r\nSet-Cookie: s=1; Domain=example.com; Path=/; HttpOnly\r\n\r\nEND")
 	f("post", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nEND")
 }
 

@@ -79,6 +79,9 @@ func (ex *exchange) endHead(dst []byte, length int64) []byte {
 	for i := range ex.kept {
 		dst = append(dst, ex.kept[i].line...)
 	}
+	if loc.Expires != nil && addable(ex.r.Status) {
+		dst = ex.expire(dst, loc.Expires)
+	}
 	dst = append(ex.addFields(dst, loc.AddHeaders), '\r', '\n')
 	ex.sentHead = append(ex.sentHead[:0], dst...)
 	ex.r.SentHead = ex.sentHead
@@ -92,6 +95,9 @@ func (ex *exchange) addFields(dst []byte, fields []site.AddHeader) []byte {
 		a := &fields[i]
 		if !a.Always && !addable(ex.r.Status) {
 			continue
+		}
+		if a.Replaces {
+			dst = dropField(dst, a.Name)
 		}
 		at := len(dst)
 		dst = append(dst, a.Name...)

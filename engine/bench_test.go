@@ -82,5 +82,13 @@ server {
         proxy_set_header Host $host;
         add_header X-Upstream $upstream_addr;
     }
+    location /fields/ {
+        proxy_pass http://b/;
+        expires 1h;
+        add_header ETag $arg_b;
+        proxy_cookie_domain example.com $host;
+        proxy_cookie_path / /$arg_b/;
+        proxy_cookie_flags s secure samesite=lax;
+    }
     location /var/ { proxy_pass http://$arg_b; }
 }`

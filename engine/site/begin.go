@@ -13,7 +13,7 @@ func Begin(r *Request) int {
 	h, p := r.Head, &r.p
 	r.Method = h.MethodID
 	if !r.beginURI() {
-		r.URI, r.Args = nil, nil
+		r.URI, r.Args = emptyBytes, nil // $uri is there and empty, as in nginx, which shows in a log
 		return 400
 	}
 	if status := r.beginHost(); status != 0 {

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"strings"
 	"time"
 
 	"dyups/codec/conf"
@@ -195,6 +196,7 @@ func contentRules() []rule {
 		}},
 		{Name: "add_header", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: addField(func(l *Location) *[]AddHeader { return &l.AddHeaders })},
 		{Name: "add_trailer", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: addField(func(l *Location) *[]AddHeader { return &l.AddTrailers })},
+		{Name: "expires", In: inLoc | conf.If, Min: 1, Max: 2, Set: setExpires},
 		{Name: "error_page", In: inLoc | conf.If, Min: 2, Max: -1, Many: true, Set: setErrorPage},
 		{Name: "recursive_error_pages", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			on, err := d.OnOff()
@@ -275,6 +277,9 @@ func addField(at func(*Location) *[]AddHeader) func(*level, *conf.Directive) err
 			return err
 		}
 		h := AddHeader{Name: d.Args[0].Text, Value: v}
+		if d.Name.Text == "add_header" { // nginx, ngx_http_headers_filter_module
+			h.Replaces = strings.EqualFold(h.Name, "ETag") || strings.EqualFold(h.Name, "Last-Modified")
+		}
 		if len(d.Args) == 3 {
 			if d.Args[2].Text != "always" {
 				return d.BadParam(2, "always")

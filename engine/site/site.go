@@ -108,6 +108,7 @@ type Location struct {
 	BodyTempPath      string // absolute folder
 	ServerTokens      bool
 	AddHeaders        []AddHeader
+	Expires           *Expires    // nil: off
 	AddTrailers       []AddHeader // add_trailer
 	AccessLogs        []AccessLog // empty: off
 	Resolver          *Resolver   // nil: none
@@ -147,6 +148,8 @@ type AddHeader struct {
 	Name   string
 	Value  *Value
 	Always bool
+	// Replaces: the answer has one such field at most, which this one takes the place of, be it only to take it away.
+	Replaces bool
 }
 
 // AccessLog is one access_log.
