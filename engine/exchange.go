@@ -80,6 +80,7 @@ type exchange struct {
 	key     []byte           // the hash key
 	broken  bool             // b cannot be kept: the request was not sent to its end
 	failure error            // of the last write to b
+	learns  bool             // the session of this try's answer is learned when that is over
 
 	// The answer.
 	resp       codec.ResponseHead
@@ -373,6 +374,9 @@ func (ex *exchange) giveBack() {
 func (ex *exchange) leave(o upstream.Outcome) {
 	if ex.cur < 0 {
 		return
+	}
+	if ex.learns {
+		ex.learn()
 	}
 	i := ex.cur
 	ex.cur = -1

@@ -283,6 +283,9 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 
 // answered sends the last piece and parts from the backend.
 func (ex *exchange) answered(off, end int, extra bool) bool {
+	if ex.learns { // before the client can send what goes by it
+		ex.learn()
+	}
 	err := ex.emit(off, end, true)
 	if ex.ownTrailer && err == 0 {
 		ex.aux = ex.appendOwnTrailer(ex.aux[:0], false)

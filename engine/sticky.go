@@ -55,7 +55,9 @@ func (ex *exchange) first(values []any) []byte {
 }
 
 // learn notes which server answers for the session that this answer begins, or else for the request's.
-func (ex *exchange) learn(l *upstream.Learn) {
+func (ex *exchange) learn() {
+	ex.learns = false
+	l := ex.up.Sticky.Learn
 	name, create := ex.first(l.Create), true
 	if len(name) == 0 {
 		name, create = ex.first(l.Lookup), false
@@ -66,11 +68,13 @@ func (ex *exchange) learn(l *upstream.Learn) {
 }
 
 // appendSticky keeps the session with the server of this answer: it appends the cookie that names it, unless the request came
-// with that, or learns.
+// with that, or learns: with "header" and of an upgraded connection at once, else when the answer is over.
 func (ex *exchange) appendSticky(dst []byte) []byte {
 	s := ex.up.Sticky
 	if s.Learn != nil {
-		ex.learn(s.Learn)
+		if ex.learns = !s.Learn.Header && ex.resp.Status != 101; !ex.learns {
+			ex.learn()
+		}
 	}
 	if s.Cookie == "" || string(ex.session(s)) == s.Value(ex.cur) {
 		return dst

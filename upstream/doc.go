@@ -46,8 +46,9 @@
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
 //     machine's id: it survives a restart, tells no address and cannot be made up. It is set when a request came without it or
 //     with another one.
-//   - Sessions of "sticky learn" are learned from the header of an answer, with and without "header". Each upstream has a table of
-//     its own, which outlives updates whatever its zone is called; 160 bytes of the zone's size are a session, and when there is
+//   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a
+//     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
+//     zone is called; 160 bytes of the zone's size are a session, and when there is
 //     room for no more the one that was not used for the longest time is forgotten, in each of sixteen parts.
 //   - Of several servers with one route, or one address, a client's connection goes to one of them, by its number; nginx goes by
 //     their weights. In the queue a session goes before others to a server that drains, which is none that they wait for.

@@ -15,6 +15,7 @@ type Learn struct {
 	// Create and Lookup are what Compiler made of the variables: the first of Create that an answer has a value of begins a
 	// session of that name, the first of Lookup that a request has a value of is the session it belongs to.
 	Create, Lookup []any
+	Header         bool // "header": a session is learned when its answer begins, not when it is over
 
 	timeout time.Duration // how long a session lives without an answer
 	most    int           // sessions
@@ -30,8 +31,7 @@ const (
 // learnParams are the parameters of "sticky learn", as errors list them.
 var learnParams = []string{"create=$", "lookup=$", "zone=NAME:SIZE", "timeout=", "header"}
 
-// stickyLearn reads "sticky learn create=$VARIABLE... lookup=$VARIABLE... zone=NAME:SIZE [timeout=TIME] [header]". Sessions are
-// learned from the header of an answer, with and without "header".
+// stickyLearn reads "sticky learn create=$VARIABLE... lookup=$VARIABLE... zone=NAME:SIZE [timeout=TIME] [header]".
 func (p *parsing) stickyLearn(s *Sticky, d *conf.Directive) (err error) {
 	l := &Learn{timeout: learnTimeout}
 	for i := 1; i < len(d.Args); i++ {
@@ -48,6 +48,7 @@ func (p *parsing) stickyLearn(s *Sticky, d *conf.Directive) (err error) {
 				err = v.Invalid("a time above 0")
 			}
 		case !valued && key == "header":
+			l.Header = true
 		default:
 			return d.BadParam(i, learnParams...)
 		}

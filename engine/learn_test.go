@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestStickyLearn: a session that a backend begins stays with it; it moves, under its name, when the backend may not be used, and
+// what no backend has begun is nobody's session.
+func TestStickyLearn(t *testing.T) {
+	member := func() string { // sets a session for /in, under the name in the query
+		return httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+			a, fields := w.LocalAddr().String(), ""
+			if req.URL.Path == "/in" {
+				fields = "Set-Cookie: sid=" + req.URL.RawQuery + "; path=/\r\n"
+			}
+			if req.URL.Path == "/ws" {
+				_, _ = io.WriteString(w, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n"+
+					"Set-Cookie: sid="+req.URL.RawQuery+"\r\nX-Who: "+a+"\r\n\r\n")
+				return false
+			}
+			_, err := fmt.Fprintf(w, "HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s", fields, len(a), a)
+			return err == nil
+		})
+	}
+	a, b, c := member(), member(), member()
+	const sticky = "sticky learn create=$upstream_cookie_sid lookup=$cookie_sid lookup=$arg_sid zone=z:1m;"
+	body := func(list ...string) string { return sticky + "server " + strings.Join(list, "; server ") + ";" }
+	r := newRig(t, 2, "upstream u { "+body(a, b)+` }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection upgrade; } }`)
+	home := map[string]string{}
+	begin := func(name string) string {
+		t.Helper()
+		server, given := (&session{r: r}).ask("/in?" + name)
+		if given != "sid="+name+"; path=/" {
+			t.Errorf("the cookie is %q", given)
+		}
+		home[name] = server
+		return server
+	}
+	stay := func(name string) {
+		t.Helper()
+		for range 3 {
+			for _, s := range []session{{r, "sid=" + name}, {r, ""}, {r, "sid="}} {
+				if server, given := s.ask("/?sid=" + name); server != home[name] || given != "" {
+					t.Errorf("session %s goes to %s and not %s, cookie %q", name, server, home[name], given)
+				}
+			}
+		}
+	}
+	seen := map[string]bool{begin("one"): true, begin("two"): true}
+	if !seen[a] || !seen[b] {
+		t.Errorf("sessions at %v", seen)
+	}
+	stay("one")
+	stay("two")
+	r.update("u", body(c, b, a+" weight=7"))
+	stay("one")
+	stay("two")
+	r.update("u", body(home["one"]+" drain", c))
+	stay("one")
+	if home["two"], _ = (&session{r: r, cookie: "sid=two"}).ask("/"); home["two"] != c { // its server is gone
+		t.Errorf("session two goes to %s", home["two"])
+	}
+	r.update("u", body(a, b, c))
+	stay("one")
+	stay("two")
+	seen = map[string]bool{}
+	for range 12 {
+		server, _ := (&session{r: r, cookie: "sid=made-up"}).ask("/")
+		seen[server] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("a session that nobody has begun is at %v", seen)
+	}
+	ws := r.dial(0)
+	ws.send("GET /ws?three HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+	resp, err := http.ReadResponse(ws.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home["three"] = resp.Header.Get("X-Who")
+	stay("three")
+}
+
+// TestStickyLearnHeader: a session is learned when its answer is over, and with "header" when it begins.
+func TestStickyLearnHeader(t *testing.T) {
+	f := func(param string, early bool) {
+		t.Helper()
+		release := make(chan struct{})
+		member := func() string { // holds the end of its first answer back
+			return httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+				_, err := fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nX-Who: %s\r\nContent-Length: 2\r\n\r\na", w.LocalAddr())
+				<-release
+				_, _ = io.WriteString(w, "b")
+				return err == nil
+			})
+		}
+		r := newRig(t, 1, "upstream u { sticky learn create=$arg_sid lookup=$arg_sid zone=z:1m "+param+"; server "+member()+
+			"; server "+member()+"; }\nserver { listen 127.0.0.1:0; location / { proxy_pass http://u; } }")
+		ask := func() (*http.Response, string) {
+			t.Helper()
+			c := r.dial(0)
+			c.send("GET /?sid=one HTTP/1.1\r\nHost: a\r\n\r\n")
+			resp, err := http.ReadResponse(c.r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp, resp.Header.Get("X-Who")
+		}
+		first, at := ask()
+		second, then := ask()
+		if stays := at == then; stays != early {
+			t.Errorf("%q: the second request, while the first is answered, stays is %v", param, stays)
+		}
+		close(release)
+		for _, resp := range []*http.Response{first, second} {
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "ab" {
+				t.Errorf("%q, %v", body, err)
+			}
+		}
+		_, home := ask()
+		for range 4 {
+			if _, now := ask(); now != home {
+				t.Errorf("%q: the session is at %s and %s", param, home, now)
+			}
+		}
+	}
+	f("", false)
+	f("header", true)
+}
