@@ -54,6 +54,9 @@ func (ex *exchange) ownFields(dst []byte, server, date bool) []byte {
 // endHead ends it: framing (length < 0: chunked or until close), Connection, add_header, the empty line.
 func (ex *exchange) endHead(dst []byte, length int64) []byte {
 	loc := ex.loc()
+	if ex.r.Limited(loc) {
+		ex.beginPace(loc)
+	}
 	switch {
 	case ex.chunked:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)

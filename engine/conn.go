@@ -42,6 +42,7 @@ type conn struct {
 	in                []byte // input read but not used yet, from inPos on; nil when there is none
 	inPos             int
 	out               pending // output the socket did not take
+	pace              *pace   // of a client with limit_rate, while it is answered; else nil
 	laterAt, laterLen int32   // output in the loop's outbox, in front of out
 	ex                *exchange
 
@@ -100,7 +101,7 @@ func (c *conn) write(p []byte) syscall.Errno {
 	if c.laterLen > 0 {
 		c.sendLater()
 	}
-	if c.out.len() > 0 {
+	if c.out.len() > 0 || c.pace != nil {
 		c.out.add(p)
 		return c.flush()
 	}
@@ -127,6 +128,11 @@ func (c *conn) write(p []byte) syscall.Errno {
 func (c *conn) flush() syscall.Errno {
 	for c.canWrite && c.out.len() > 0 {
 		b := c.out.first()
+		if c.pace != nil {
+			if b = b[:min(len(b), c.pace.allowed(c.loop.nowNs))]; len(b) == 0 {
+				return 0
+			}
+		}
 		n, err := sysWrite(c.fd, b)
 		if err == syscall.EAGAIN {
 			c.canWrite = false
@@ -137,6 +143,9 @@ func (c *conn) flush() syscall.Errno {
 		}
 		c.out.take(n)
 		c.progress = true
+		if c.pace != nil {
+			c.pace.sent += int64(n)
+		}
 		if n < len(b) {
 			c.canWrite = false
 		}

@@ -94,6 +94,7 @@ type exchange struct {
 	noSplice   bool  // the rest of this body is copied
 	rate       int64 // proxy_limit_rate, bytes a second; 0: none
 	paced      bool  // the backend's timer ends a pause that the rate makes
+	pace       pace  // of limit_rate, while the client's conn points to it
 	chunked    bool  // towards the client
 	trailing   bool  // the body is over, its trailer section is being read
 	trailers   []codec.Field
@@ -301,6 +302,10 @@ func (ex *exchange) clientTimeout() {
 		ex.queueTimeout()
 		ex.run()
 	default:
+		if ex.c.resting() { // it is time to send more
+			ex.run()
+			return
+		}
 		ex.abort("client timed out (110: Connection timed out)")
 	}
 }
@@ -343,7 +348,11 @@ func (ex *exchange) flush() bool {
 // clientBehind arms send_timeout while output waits for the client: anew only when some of it has gone out, whatever else
 // happens meanwhile.
 func (ex *exchange) clientBehind() {
-	if c := ex.c; c.progress || c.deadline == 0 {
+	c := ex.c
+	switch {
+	case c.resting():
+		c.setTimeout(max(1, c.pace.wait(ex.l.nowNs)))
+	case c.progress || c.deadline == 0:
 		c.progress = false
 		c.setTimeout(int64(ex.loc().SendTimeout))
 	}
@@ -404,6 +413,7 @@ func (ex *exchange) finish() {
 	keep, cut, linger := ex.keepConn && !ex.cut, ex.cut, ex.linger
 	linger = linger || !keep && !cut && (c.in != nil || c.canRead)
 	ex.query.Tried.Reset()
+	c.pace = nil
 	ex.gen++
 	l.freeExchange(ex)
 	if keep {

@@ -20,7 +20,7 @@ const (
 // error is told as an event, as if the peer had gone right after it was sent.
 func (c *conn) writeLater(p []byte) (wrote bool) {
 	o := &c.loop.outbox
-	if !o.on || len(p) > laterMax || !c.canWrite || c.out.len() > 0 {
+	if !o.on || len(p) > laterMax || !c.canWrite || c.out.len() > 0 || c.pace != nil {
 		return false
 	}
 	if len(o.conns) >= outboxConns || len(o.buf)+len(p) > outboxRoom {

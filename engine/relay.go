@@ -112,7 +112,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 	if ex.kind == codec.BodyNone {
 		return ex.answered(off, off, off < end)
 	}
-	ex.phase, ex.readSize, ex.noSplice = phRelay, bulkRoom, ex.chunked
+	ex.phase, ex.readSize, ex.noSplice = phRelay, bulkRoom, ex.chunked || ex.c.pace != nil
 	ex.limitRate()
 	ex.b.large = ex.kind == codec.BodyLength && ex.remain >= headRead+spliceMin
 	return ex.passOn(off, end, false)

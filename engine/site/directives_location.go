@@ -196,6 +196,14 @@ func contentRules() []rule {
 		}},
 		{Name: "add_header", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: addField(func(l *Location) *[]AddHeader { return &l.AddHeaders })},
 		{Name: "add_trailer", In: inLoc | conf.If, Min: 2, Max: 3, Many: true, Set: addField(func(l *Location) *[]AddHeader { return &l.AddTrailers })},
+		{Name: "limit_rate", In: inLoc | conf.If, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.loc.LimitRate, err = l.sizeValue(d)
+			return err
+		}},
+		{Name: "limit_rate_after", In: inLoc | conf.If, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.loc.LimitRateAfter, err = l.sizeValue(d)
+			return err
+		}},
 		{Name: "expires", In: inLoc | conf.If, Min: 1, Max: 2, Set: setExpires},
 		{Name: "error_page", In: inLoc | conf.If, Min: 2, Max: -1, Many: true, Set: setErrorPage},
 		{Name: "recursive_error_pages", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {

@@ -214,30 +214,13 @@ func setIgnoreHeaders(l *level, d *conf.Directive) error {
 
 // setProxyLimitRate reads "proxy_limit_rate SIZE", which may have variables.
 func setProxyLimitRate(l *level, d *conf.Directive) (err error) {
-	p := &l.proxy.conf
-	if p.LimitRate, err = l.value(d.Args[0]); err != nil {
-		return err
-	}
-	if _, plain := p.LimitRate.Static(); plain {
-		n, err := d.Size(0)
-		if n == 0 {
-			p.LimitRate = nil
-		}
-		return err
-	}
-	return nil
+	l.proxy.conf.LimitRate, err = l.sizeValue(d)
+	return err
 }
 
 // Rate is the value of proxy_limit_rate for a request, bytes a second; 0: no limit, also where a variable holds no size.
 func (p *ProxyConf) Rate(r *Request) int64 {
-	if p.LimitRate == nil {
-		return 0
-	}
-	n, err := conf.Size(string(r.eval(p.LimitRate)))
-	if err != nil {
-		return 0
-	}
-	return n
+	return sizeOf(p.LimitRate, r)
 }
 
 // ParseLocal reads the ADDRESS[:PORT] of proxy_bind, an IPv6 address in brackets or without a port.

@@ -51,6 +51,7 @@ type marks struct {
 	userDone, idDone               bool
 	uriChanges                     int // rewrites and internal redirects left
 	limitRate                      int64
+	limitSet                       bool // limitRate was set, be it to 0
 }
 
 // maxURIChanges bounds rewrites and internal redirects together. Source: nginx, NGX_HTTP_MAX_URI_CHANGES.

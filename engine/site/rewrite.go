@@ -80,7 +80,7 @@ func (r *Request) runSet(o *op) {
 		r.Args = v
 	case "limit_rate":
 		if n, err := conf.Size(string(v)); err == nil {
-			r.p.limitRate = n
+			r.p.limitRate, r.p.limitSet = n, true
 		}
 	default:
 		r.setVar(o.slot, v)

@@ -110,6 +110,8 @@ type Location struct {
 	AddHeaders        []AddHeader
 	Expires           *Expires    // nil: off
 	AddTrailers       []AddHeader // add_trailer
+	LimitRate         *Value      // limit_rate; nil: none
+	LimitRateAfter    *Value      // limit_rate_after; nil: 0
 	AccessLogs        []AccessLog // empty: off
 	Resolver          *Resolver   // nil: none
 
