@@ -41,7 +41,7 @@ func (b *bounded) pick(q *Query) int {
 	}
 	var last uint32 = 1<<32 - 1
 	for n := uint32(0); n < maxWalk && t.misses <= maxMisses; n++ {
-		owner := k.points[(t.hash+n)%uint32(len(k.points))].owner()
+		owner := k.owner((t.hash + n) % uint32(len(k.points)))
 		if owner == last {
 			continue
 		}
@@ -58,10 +58,11 @@ func (b *bounded) pick(q *Query) int {
 // pickOwned picks the owner of a point, or the first of the peers of its name, that is within its bound. It reports
 // whether one was passed over for its bound alone.
 func (b *bounded) pickOwned(owner uint32, q *Query) (i int, passed bool) {
-	if owner < shared {
+	k := b.plan.points
+	if owner < k.peers {
 		return b.within(int(owner), q)
 	}
-	for _, o := range b.plan.points.owners[owner-shared] {
+	for _, o := range k.owners[owner-k.peers] {
 		i, p := b.within(int(o), q)
 		if i >= 0 {
 			return i, false

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,27 +78,38 @@ func TestSplitName(t *testing.T) {
 	f("80", "80", "")
 }
 
-// TestFind compares the look-up of a point with a plain search.
+// TestFind compares the look-up of a point with a plain search, and its owner.
 func TestFind(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 100} {
-		k := newBed(ConsistentHash, strings.Repeat("1 ", n+1)+"3").Picker.(*consistent).plan.points
-		if !slices.IsSorted(k.points) {
-			t.Fatal("points out of order")
+	for _, n := range []int{1, 2, 3, 100, 7000} { // the last has many points in a part
+		b := newBed(ConsistentHash, strings.Repeat("1 ", n+1)+"3"+strings.Repeat(" 1b", 7*n))
+		k := b.Picker.(*consistent).plan.points
+		var ps []point
+		for i, p := range b.peers {
+			if !p.Backup {
+				ps = appendPoints(ps, p.Name, uint32(i), p.Weight*pointsPerWeight)
+			}
+		}
+		slices.Sort(ps)
+		ps = slices.CompactFunc(ps, func(a, b point) bool { return a.hash() == b.hash() })
+		if len(ps) != len(k.points) {
+			t.Fatalf("%d points, want %d", len(k.points), len(ps))
 		}
 		f := func(h uint32) {
 			t.Helper()
-			want := slices.IndexFunc(k.points, func(p point) bool { return p.hash() >= h })
-			if want < 0 {
-				want = len(k.points)
+			want, _ := slices.BinarySearchFunc(ps, h, func(p point, h uint32) int { return cmp.Compare(p.hash(), h) })
+			got := k.find(h)
+			if int(got) != want {
+				t.Fatalf("find %x of %d points: %d, want %d", h, len(ps), got, want)
 			}
-			if got := k.find(h); int(got) != want {
-				t.Fatalf("find %x of %d points: %d, want %d", h, len(k.points), got, want)
+			if want < len(ps) && k.owner(got) != ps[want].owner() {
+				t.Fatalf("owner of point %d of %d: %d, want %d", got, len(ps), k.owner(got), ps[want].owner())
 			}
 		}
-		for _, p := range k.points[:min(len(k.points), 500)] {
-			f(p.hash() - 1)
-			f(p.hash())
-			f(p.hash() + 1)
+		for i := 0; i < len(ps); i += 1 + n/10 {
+			h := ps[i].hash()
+			f(h - 1)
+			f(h)
+			f(h + 1)
 		}
 		f(0)
 		f(1<<32 - 1)
