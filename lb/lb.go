@@ -119,7 +119,8 @@ func (p *Plan) CountsWaiting() bool {
 
 // Bind makes the plan's picker over the living parts of its peers: live[i] belongs to peer i. The cursor carries
 // the position of the rotation and may be shared with earlier and later pickers of the same upstream; nil starts
-// at the first peer. It panics when the number of lives is not the number of peers.
+// at the first peer. The slice is kept and must not be written afterwards. It panics when the number of lives is not the
+// number of peers.
 func (p *Plan) Bind(live []*Live, cur *Cursor) Picker {
 	picker, _ := p.BindTaker(live, cur)
 	return picker
@@ -133,9 +134,10 @@ func (p *Plan) BindTaker(live []*Live, cur *Cursor) (Picker, Taker) {
 	if cur == nil {
 		cur = new(Cursor)
 	}
-	b := &balancer{plan: p, peers: make([]peer, len(live))}
+	b := &balancer{plan: p, peers: make([]peer, len(live)), live: live}
 	for i := range p.peers {
 		b.peers[i] = newPeer(&p.peers[i], live[i])
+		b.limited = b.limited || b.peers[i].maxConns != 0
 		if !p.ramps() {
 			b.peers[i].slowStart = 0
 		} else if b.peers[i].slowStart > 0 {
@@ -203,6 +205,8 @@ const maxMisses = 20
 type balancer struct {
 	plan    *Plan
 	peers   []peer
+	live    []*Live // of peers, for try
+	limited bool    // some peer has max_conns, is marked down or drains
 	primary group
 	backup  *group
 	load    func(p *peer, nowNs int64) float64 // of the methods that compare loads
@@ -225,6 +229,11 @@ func (b *balancer) try(i int, q *Query) bool {
 	g := &b.primary
 	if q.Tried.Has(i) || g.aside.any() && g.aside.has(i) {
 		return false
+	}
+	if l := b.live[i]; !b.limited && l.fails.Load() == 0 { // nearly always, without waiting for the peer's line
+		l.inFlight.Add(1)
+		q.Tried.add(i)
+		return true
 	}
 	switch b.peers[i].take(q.NowNs) {
 	case taken:
