@@ -85,7 +85,7 @@ func (g *group) leaveOut(i int, now int64) {
 	}
 	a.set[i>>6].Or(1 << (i & 63))
 	a.count.Add(1)
-	g.use(p.rank, false)
+	g.use(p, false)
 	due := p.idleUntil()
 	if !p.dead(now) {
 		due = now // it has recovered meanwhile
@@ -95,8 +95,9 @@ func (g *group) leaveOut(i int, now int64) {
 	}
 }
 
-// use puts the slots of member k in use or takes them out.
-func (g *group) use(k uint32, use bool) {
+// use puts the slots of member p in use or takes them out.
+func (g *group) use(p *peer, use bool) {
+	k := p.rank
 	if g.first == nil {
 		g.roll.set(k, use)
 	} else {
@@ -105,8 +106,8 @@ func (g *group) use(k uint32, use bool) {
 		}
 	}
 	if g.board != nil {
-		g.board.use(k, use)
-		g.moved(k)
+		g.board.use(p, use)
+		g.moved(p)
 	}
 }
 
@@ -132,7 +133,7 @@ func (g *group) bringBack(now int64) {
 			}
 			a.set[w].And(^(x & -x))
 			back++
-			g.use(p.rank, true)
+			g.use(p, true)
 		}
 	}
 	a.due.Store(due)

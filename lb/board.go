@@ -5,7 +5,7 @@ import "sync/atomic"
 // board keeps what a method has to know of all members of a group at once, and is told of every place that is taken
 // and given back: a tree of loads (least_conn, least_time), or the sum of the places taken (balance_factor).
 //
-// A Live tells the board it has a seat at, which is the one of the picker that was bound last. A picker that another
+// A Live tells the board that its peer has a seat at, which is the one of the picker that was bound last. A picker that another
 // has taken a seat from, because both are in use while tables change, takes it back in the course of its picks: every
 // eighth, on the average, looks at one member at random besides (refresh), so that a change it was not told of is seen
 // after eight times as many picks as there are members, on the average.
@@ -14,17 +14,8 @@ type board struct {
 	timed    bool                               // by response times
 	inflight bool                               // and the age of requests that wait
 	tree     *tree
-	seats    []seat
 	clock    atomic.Int64 // NowNs of a pick at most a millisecond ago, for those who release and have no time
 	tally    tally
-}
-
-// seat is where a Live reports: the place of one member.
-type seat struct {
-	group *group
-	rank  uint32
-	count atomic.Int64 // places taken when last looked at
-	below int64        // sum of the weights of the members before
 }
 
 // tally is the sum of places taken, kept by the differences to what each member had when it was last looked at: what
@@ -40,27 +31,28 @@ func (g *group) join(load func(*peer, int64) float64, p *Plan) {
 		return
 	}
 	b := &board{
-		load: load, seats: make([]seat, len(g.members)),
+		load:  load,
 		timed: p.method == LeastTime, inflight: p.method == LeastTime && p.options.Inflight,
 	}
 	if load != nil {
 		b.tree = newTree(len(g.members))
 	}
 	g.board = b
-	for k, i := range g.members {
-		b.seats[k].group, b.seats[k].rank = g, uint32(k)
+	for _, i := range g.members {
+		p := &g.peers[i]
+		p.group = g
 		if load == nil {
-			b.seats[k].below = b.tally.weight.Add(g.peers[i].weight) - g.peers[i].weight
+			p.below = b.tally.weight.Add(p.weight) - p.weight
 		}
-		g.peers[i].live.ensure().seat.Store(&b.seats[k])
-		g.moved(uint32(k))
+		p.live.seat.Store(p)
+		g.moved(p)
 	}
 }
 
 // leave ends the report of p to whatever board it had a seat at.
 func (p *peer) leave() {
-	if m := p.live.more.Load(); m != nil && m.seat.Load() != nil {
-		m.seat.Store(nil)
+	if p.live.seat.Load() != nil {
+		p.live.seat.Store(nil)
 	}
 }
 
@@ -69,36 +61,35 @@ func (g *group) placed(p *peer, now int64) {
 	if g.board.timed {
 		p.visit(now, g.board.inflight)
 	}
-	g.moved(p.rank)
+	g.moved(p)
 }
 
-// moved brings the board up to date with member k. Of several at once the last to write has seen what all have done.
-func (g *group) moved(k uint32) {
+// moved brings the board up to date with member p. Of several at once the last to write has seen what all have done.
+func (g *group) moved(p *peer) {
 	b := g.board
-	p := &g.peers[g.members[k]]
 	if b.tree == nil {
 		for {
-			n := p.live.InFlight()
-			if d := n - b.seats[k].count.Swap(n); d != 0 {
-				b.tally.total.Add(d)
+			n := p.live.inFlight.Load()
+			if d := n - p.count.Swap(n); d != 0 {
+				b.tally.total.Add(int64(d))
 			}
-			if p.live.InFlight() == n {
+			if p.live.inFlight.Load() == n {
 				return
 			}
 		}
 	}
 	for {
-		key := g.key(k, p)
-		b.tree.set(k, key)
-		if g.key(k, p) == key {
+		key := g.key(p)
+		b.tree.set(p.rank, key)
+		if g.key(p) == key {
 			return
 		}
 	}
 }
 
-// key is the key of member k in the tree.
-func (g *group) key(k uint32, p *peer) uint32 {
-	if g.aside.has(int(g.members[k])) || p.full() {
+// key is the key of member p in the tree.
+func (g *group) key(p *peer) uint32 {
+	if g.aside.has(int(g.members[p.rank])) || p.full() {
 		return noKey
 	}
 	now := g.board.clock.Load()
@@ -111,12 +102,12 @@ func (g *group) key(k uint32, p *peer) uint32 {
 	return loadKey(load)
 }
 
-// use counts the weight of member k in or out.
-func (b *board) use(k uint32, use bool) {
+// use counts the weight of member p in or out.
+func (b *board) use(p *peer, use bool) {
 	if b.tree != nil {
 		return
 	}
-	w := b.seats[k].group.peers[b.seats[k].group.members[k]].weight
+	w := p.weight
 	if !use {
 		w = -w
 	}
@@ -139,10 +130,10 @@ func (g *group) refresh(q *Query, x uint32) {
 	}
 	k := uint32(uint64(x) * uint64(len(g.members)) >> 32)
 	p := &g.peers[g.members[k]]
-	if m := p.live.ensure(); m.seat.Load() != &b.seats[k] {
-		m.seat.Store(&b.seats[k])
-		g.moved(k)
-	} else if b.tree != nil && b.tree.levels[0][k].Load() != g.key(k, p) {
-		g.moved(k)
+	if p.live.seat.Load() != p {
+		p.live.seat.Store(p)
+		g.moved(p)
+	} else if b.tree != nil && b.tree.levels[0][k].Load() != g.key(p) {
+		g.moved(p)
 	}
 }

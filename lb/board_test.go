@@ -54,7 +54,7 @@ func TestBoardConcurrent(t *testing.T) {
 			g := &pick.primary
 			g.board.tree.check(t)
 			for k, i := range g.members {
-				if got, want := g.board.tree.levels[0][k].Load(), g.key(uint32(k), &g.peers[i]); p.m == LeastConn && got != want {
+				if got, want := g.board.tree.levels[0][k].Load(), g.key(&g.peers[i]); p.m == LeastConn && got != want {
 					t.Fatalf("%s: key of %d is %d, want %d", p.name, k, got, want)
 				}
 			}

@@ -25,7 +25,7 @@ func (b *bounded) Pick(q *Query) int {
 	}
 	i := b.pick(q)
 	if i >= 0 && !b.plan.peers[i].Backup {
-		g.moved(b.peers[i].rank)
+		g.moved(&b.peers[i])
 	}
 	return i
 }
@@ -97,8 +97,7 @@ func (b *bounded) bound(p *peer) int64 {
 	places := ((t.total.Load()+1)*int64(b.plan.options.BalanceFactor) + 99) / 100
 	all := max(1, t.weight.Load())
 	each, rest := places/all, places%all
-	below := b.primary.board.seats[p.rank].below
-	n := p.weight*each + int64(float64(below+p.weight)*float64(rest)/float64(all)) - int64(float64(below)*float64(rest)/float64(all))
+	n := p.weight*each + int64(float64(p.below+p.weight)*float64(rest)/float64(all)) - int64(float64(p.below)*float64(rest)/float64(all))
 	return max(1, n)
 }
 

@@ -136,7 +136,7 @@ func (p *Plan) BindTaker(live []*Live, cur *Cursor) (Picker, Taker) {
 	}
 	b := &balancer{plan: p, peers: make([]peer, len(live)), live: live}
 	for i := range p.peers {
-		b.peers[i] = newPeer(&p.peers[i], live[i])
+		b.peers[i].init(&p.peers[i], live[i])
 		b.limited = b.limited || b.peers[i].maxConns != 0
 		if !p.ramps() {
 			b.peers[i].slowStart = 0

@@ -68,7 +68,7 @@ func (g *group) least(q *Query) int {
 			q.Tried.add(i)
 			return i
 		case busy:
-			g.moved(uint32(k))
+			g.moved(p)
 		case out:
 			g.setAside(i, q.NowNs)
 		}

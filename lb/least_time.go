@@ -17,7 +17,7 @@ func (l *Live) Observe(headerNs, lastByteNs int64) {
 	m := l.ensure()
 	average(&m.header, headerNs)
 	average(&m.lastByte, lastByteNs)
-	m.report()
+	l.report()
 }
 
 // Answered ends the time for which the request whose pick was made at startNs (Query.NowNs) counts as waiting. With
@@ -27,7 +27,7 @@ func (l *Live) Answered(startNs int64) {
 	m := l.ensure()
 	m.waiting.Add(-1)
 	m.began.Add(-(startNs / 1e6))
-	m.report()
+	l.report()
 }
 
 // Times gives the average times to the response header and to the last byte, in milliseconds; 0: none is known.

@@ -131,10 +131,10 @@ func TestLeastTimeInflight(t *testing.T) {
 
 // moveClock lets the board of l see the time at once, which a pick tells it otherwise.
 func (l *Live) moveClock(now int64) {
-	g := l.details().seat.Load().group
+	g := l.seat.Load().group
 	g.board.clock.Store(now)
-	for k := range g.members {
-		g.moved(uint32(k))
+	for _, i := range g.members {
+		g.moved(&g.peers[i])
 	}
 }
 

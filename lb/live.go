@@ -17,16 +17,16 @@ import (
 // It is kept small, half a cache line, because a pick waits for it; what some methods want besides is apart.
 type Live struct {
 	inFlight atomic.Int32
-	fails    atomic.Int32 // failures since the last forgetting, and the bit barred
-	checked  atomic.Int64 // when the peer last failed or was last let through, NowNs
-	accessed atomic.Int64 // when the peer last failed, NowNs
+	fails    atomic.Int32         // failures since the last forgetting, and the bit barred
+	checked  atomic.Int64         // when the peer last failed or was last let through, NowNs
+	seat     atomic.Pointer[peer] // whose group's board is told of places taken and given back
 	more     atomic.Pointer[more]
 }
 
-// more is what a peer has under least_conn, least_time, balance_factor and slow_start, and when its times are
-// observed. It is made once and stays.
+// more is what a peer has once it has failed, under least_time and slow_start, and when its times are observed. It is
+// made once and stays.
 type more struct {
-	seat     atomic.Pointer[seat]
+	accessed atomic.Int64  // when the peer last failed, NowNs
 	header   atomic.Uint32 // average time to the response header, ms
 	lastByte atomic.Uint32 // average time to the end of the response, ms
 	waiting  atomic.Int64  // requests whose time counts for least_time inflight
@@ -96,15 +96,13 @@ func (l *Live) Barred() bool { return l.fails.Load()&barred != 0 }
 // Release gives one place back.
 func (l *Live) Release() {
 	l.inFlight.Add(-1)
-	if m := l.more.Load(); m != nil {
-		m.report()
-	}
+	l.report()
 }
 
 // report tells the board that the load has changed.
-func (m *more) report() {
-	if s := m.seat.Load(); s != nil {
-		s.group.moved(s.rank)
+func (l *Live) report() {
+	if p := l.seat.Load(); p != nil {
+		p.group.moved(p)
 	}
 }
 
@@ -113,10 +111,8 @@ func (m *more) report() {
 // slow start when it was let through.
 func (l *Live) Succeed() {
 	if l.Fails() != 0 {
-		if checked := l.checked.Load(); l.accessed.Load() < checked {
-			if m := l.more.Load(); m != nil {
-				m.started.Store(checked)
-			}
+		if m, checked := l.ensure(), l.checked.Load(); m.accessed.Load() < checked {
+			m.started.Store(checked)
 			l.forget()
 		}
 	}
@@ -140,7 +136,7 @@ func (l *Live) forget() {
 // The times are written before the count, and accessed before checked: a pick that sees the new count must see the
 // new time, and a success beside it must not take the failure for a passed check.
 func (l *Live) Fail(nowNs int64, maxFails int) bool {
-	l.accessed.Store(nowNs)
+	l.ensure().accessed.Store(nowNs)
 	l.checked.Store(nowNs)
 	n := l.Fails() + 1
 	if n < mostFail {
@@ -159,28 +155,31 @@ func (l *Live) Out(nowNs int64, maxFails int, failTimeoutNs int64) bool {
 // within a tenth of a second.
 func (l *Live) Start(nowNs int64) { l.ensure().started.Store(nowNs) }
 
-// peer joins a living peer with the limits that one table gives it.
+// peer joins a living peer with the limits that one table gives it. It is one cache line, in which a pick finds all that
+// it wants to know besides the Live.
 type peer struct {
 	live        *Live
-	maxConns    int64 // 0: no bound; below 0: the peer is marked down, or drains
-	maxFails    int64
+	maxConns    int32 // 0: no bound; below 0: the peer is marked down, or drains
+	maxFails    int32
 	failTimeout int64
 	weight      int64
 	slowStart   int64
-	rank        uint32  // position among the members of its group
-	_           [8]byte // one cache line
+	group       *group       // whose board it has a seat at; nil: none
+	below       int64        // balance_factor: sum of the weights of the members before
+	rank        uint32       // position among the members of its group
+	count       atomic.Int32 // balance_factor: places taken when last looked at
 }
 
-func newPeer(d *Peer, l *Live) peer {
-	p := peer{
-		live: l, maxConns: int64(max(0, d.MaxConns)), maxFails: int64(max(0, d.MaxFails)), failTimeout: d.FailTimeoutNs,
-		weight: clampWeight(d.Weight), slowStart: d.SlowStartNs,
-	}
+func (p *peer) init(d *Peer, l *Live) {
+	p.live, p.maxConns, p.maxFails, p.failTimeout = l, limit(d.MaxConns), limit(d.MaxFails), d.FailTimeoutNs
+	p.weight, p.slowStart = clampWeight(d.Weight), d.SlowStartNs
 	if d.Down || d.Drain {
 		p.maxConns = -1
 	}
-	return p
 }
+
+// limit brings a bound into the range of what it bounds.
+func limit(n int) int32 { return int32(min(max(0, n), math.MaxInt32)) }
 
 // verdict is what came of an attempt to take a place.
 type verdict uint8
@@ -211,7 +210,7 @@ func (p *peer) take(now int64) verdict {
 func (p *peer) takeBounded() verdict {
 	for {
 		n := p.live.inFlight.Load()
-		if int64(n) >= p.maxConns {
+		if n >= p.maxConns {
 			return busy
 		}
 		if p.live.inFlight.CompareAndSwap(n, n+1) {
@@ -229,7 +228,7 @@ func (p *peer) takeFailed(now int64) verdict {
 	}
 	checked := l.checked.Load()
 	passed := now-checked > p.failTimeout
-	limited := p.maxFails > 0 && l.Fails() >= p.maxFails
+	limited := p.maxFails > 0 && l.Fails() >= int64(p.maxFails)
 	if limited && !passed {
 		return out
 	}
@@ -246,11 +245,11 @@ func (p *peer) takeFailed(now int64) verdict {
 }
 
 // full reports whether the peer is at its max_conns, or marked down.
-func (p *peer) full() bool { return p.maxConns != 0 && p.live.InFlight() >= p.maxConns }
+func (p *peer) full() bool { return p.maxConns != 0 && p.live.InFlight() >= int64(p.maxConns) }
 
 // dead reports whether the peer is left alone at now because it is barred or because of its failures.
 func (p *peer) dead(now int64) bool {
-	return p.live.Barred() || p.maxFails > 0 && p.live.Fails() >= p.maxFails && now-p.live.checked.Load() <= p.failTimeout
+	return p.live.Barred() || p.maxFails > 0 && p.live.Fails() >= int64(p.maxFails) && now-p.live.checked.Load() <= p.failTimeout
 }
 
 // idleUntil is when a dead peer may be let through again; who bars one says when that is over.

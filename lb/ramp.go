@@ -104,8 +104,8 @@ func (g *group) survey(now int64) {
 	was := r.active.Swap(lost > 0)
 	if g.board != nil && g.board.tree != nil && (was || lost > 0) {
 		g.board.clock.Store(now)
-		for k := range g.members {
-			g.moved(uint32(k))
+		for _, i := range g.members {
+			g.moved(&g.peers[i])
 		}
 	}
 	if !was && lost > 0 {

@@ -15,11 +15,15 @@ func (b *balancer) Take(i int, q *Query) bool {
 	if d.Down || q.Tried.Has(i) {
 		return false
 	}
-	p := b.peers[i]
+	p := &b.peers[i]
+	v := busy
 	if d.Drain {
-		p.maxConns = int64(max(0, d.MaxConns))
+		own := peer{live: p.live, maxConns: limit(d.MaxConns), maxFails: p.maxFails, failTimeout: p.failTimeout}
+		v = own.take(q.NowNs)
+	} else {
+		v = p.take(q.NowNs)
 	}
-	if p.take(q.NowNs) != taken {
+	if v != taken {
 		return false
 	}
 	q.Tried.add(i)
@@ -29,7 +33,7 @@ func (b *balancer) Take(i int, q *Query) bool {
 	}
 	for _, g := range [...]*group{&b.primary, b.backup} {
 		if g.board != nil && g.holds(i, p.rank) {
-			g.moved(p.rank)
+			g.moved(p)
 		}
 	}
 	return true
