@@ -24,7 +24,7 @@ func (b *bounded) Pick(q *Query) int {
 		g.refresh(q, mix32(uint32(g.board.tally.total.Load())+q.Tried.hash))
 	}
 	i := b.pick(q)
-	if i >= 0 && !b.plan.peers[i].Backup {
+	if i >= 0 && b.peers[i].group == g { // no backup
 		g.moved(&b.peers[i])
 	}
 	return i
@@ -40,8 +40,13 @@ func (b *bounded) pick(q *Query) int {
 		t.hash, t.step = k.find(crc32.ChecksumIEEE(q.Key)), 1
 	}
 	var last uint32 = 1<<32 - 1
-	for n := uint32(0); n < maxWalk && t.misses <= maxMisses; n++ {
-		owner := k.owner((t.hash + n) % uint32(len(k.points)))
+	at := t.hash
+	for n := 0; n < maxWalk && t.misses <= maxMisses; n++ {
+		if at >= uint32(len(k.points)) {
+			at = 0
+		}
+		owner := k.owner(at)
+		at++
 		if owner == last {
 			continue
 		}
