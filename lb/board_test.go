@@ -87,6 +87,28 @@ func TestSeatTaken(t *testing.T) {
 	}
 }
 
+// TestBoundedSeatTaken is the same for balance_factor, with next to no requests in flight and but one key.
+func TestBoundedSeatTaken(t *testing.T) {
+	b := bedOf(ConsistentHash, Options{BalanceFactor: 125}, "1 1 1 1")
+	var held []int
+	for k := range 40 {
+		b.q.Key = fmt.Append(nil, "key", k)
+		held = append(held, b.pick())
+	}
+	NewPlan(RoundRobin, b.peers).Bind(b.live, nil) // never published
+	for _, i := range held {
+		b.live[i].Release()
+	}
+	total := &b.Picker.(*bounded).primary.board.tally.total
+	for range 2000 {
+		b.live[b.pick()].Release()
+		b.now++
+	}
+	if n := total.Load(); n != 0 {
+		t.Errorf("%d counted in flight", n)
+	}
+}
+
 // TestBounded: nobody ever gets more than its part of the requests in flight times the factor, however the keys are.
 func TestBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -18,10 +18,16 @@ const maxWalk = 64
 
 // Pick implements Picker.
 func (b *bounded) Pick(q *Query) int {
-	g := &b.primary
+	g, t := &b.primary, &q.Tried
 	if len(g.members) > 0 {
 		g.look(q.NowNs)
-		g.refresh(q, mix32(uint32(g.board.tally.total.Load())+q.Tried.hash))
+		x := uint32(g.board.tally.total.Load()) + uint32(q.NowNs)
+		if t.step == 0 && len(q.Key) > 0 {
+			h := crc32.ChecksumIEEE(q.Key)
+			x += h
+			t.hash, t.step = b.plan.points.find(h), 1
+		}
+		g.refresh(q, mix32(x))
 	}
 	i := b.pick(q)
 	if i >= 0 && b.peers[i].group == g { // no backup
@@ -35,9 +41,6 @@ func (b *bounded) pick(q *Query) int {
 	t := &q.Tried
 	if len(q.Key) == 0 || len(b.primary.members) == 0 {
 		return (*roundRobin)(b).Pick(q)
-	}
-	if t.step == 0 {
-		t.hash, t.step = k.find(crc32.ChecksumIEEE(q.Key)), 1
 	}
 	var last uint32 = 1<<32 - 1
 	at := t.hash
