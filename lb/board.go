@@ -15,6 +15,7 @@ type board struct {
 	inflight bool                               // and the age of requests that wait
 	tree     *tree
 	clock    atomic.Int64 // NowNs of a pick at most a millisecond ago, for those who release and have no time
+	swept    atomic.Uint32 // members looked at because of the time
 	tally    tally
 }
 
@@ -121,19 +122,35 @@ const refreshOne = 8
 // time.
 func (g *group) refresh(q *Query, x uint32) {
 	b := g.board
+	was := b.clock.Load()
 	// Loops take the time for themselves, so it goes back a little from one pick to the next.
-	if d := q.NowNs - b.clock.Load(); d >= 1e6 || d <= -1e9 {
-		b.clock.Store(q.NowNs)
+	if d := q.NowNs - was; (d >= 1e6 || d <= -1e9) && b.clock.CompareAndSwap(was, q.NowNs) && b.timed {
+		g.sweep()
 	}
-	if x%refreshOne != 0 {
-		return
+	if x%refreshOne == 0 {
+		g.lookAt(&g.peers[g.members[uint64(x)*uint64(len(g.members))>>32]])
 	}
-	k := uint32(uint64(x) * uint64(len(g.members)) >> 32)
-	p := &g.peers[g.members[k]]
+}
+
+// sweepMost bounds the members whose load is looked at again because time has gone on, at most once in a millisecond: about a
+// microsecond for all of them.
+const sweepMost = 64
+
+// sweep looks at the next members in turn, all of them if they are few: loads that go by time change without anybody telling.
+func (g *group) sweep() {
+	n := uint32(min(len(g.members), sweepMost))
+	at := g.board.swept.Add(n) - n
+	for j := range n {
+		g.lookAt(&g.peers[g.members[(at+j)%uint32(len(g.members))]])
+	}
+}
+
+// lookAt takes the seat of a member back if another picker has it, and brings the tree up to date.
+func (g *group) lookAt(p *peer) {
 	if p.live.seat.Load() != p {
 		p.live.seat.Store(p)
 		g.moved(p)
-	} else if b.tree != nil && b.tree.levels[0][k].Load() != g.key(p) {
+	} else if t := g.board.tree; t != nil && t.levels[0][p.rank].Load() != g.key(p) {
 		g.moved(p)
 	}
 }

@@ -64,8 +64,8 @@
 //     good as impossible from a factor of 125 on, the members are looked at in order.
 //   - What a least_conn, least_time or bounded picker was not told, because another one over the same peers was (two
 //     tables in use, or one that was never published), it finds out by looking at a member at random in every eighth
-//     pick. So it learns that the time of least_time has gone on: a slow peer's second chance, and the age of requests
-//     in flight, may be noticed 8n picks late.
+//     pick. That the time of least_time has gone on, with it a slow peer's second chance and the age of requests in
+//     flight, it sees by looking at 64 members in turn in each millisecond in which there is a pick.
 //   - Slow starts take away at most half of the weight of the members in use (ramp). A member at its full weight has at
 //     most twice the share it has when all are at theirs: when nine of ten have just been started, they get 8/9 of it
 //     at once, and the one that was there before gets twice as much, not ten times. Under least_conn and least_time

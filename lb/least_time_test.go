@@ -165,3 +165,35 @@ func TestLeastTimeModel(t *testing.T) {
 		}
 	})
 }
+
+// TestTimeGoesOn: loads that go by time are known at the first pick of a later millisecond, as long as the members are few; of
+// many, 64 more with each.
+func TestTimeGoesOn(t *testing.T) {
+	f := func(n int, picks, stale int) {
+		t.Helper()
+		b := newBed(LeastTime, strings.Repeat("1 ", n))
+		for _, l := range b.live {
+			l.Observe(800e6, 800e6)
+			l.checked.Store(b.now)
+		}
+		b.done(b.pick(), true)
+		b.now += 11e9 // fail_timeout is over: the averages count half
+		for range picks {
+			b.now += 1e6
+			b.live[b.pick()].Release()
+		}
+		g, old := &b.Picker.(*least).primary, 0
+		for k, i := range g.members {
+			if g.board.tree.levels[0][k].Load() != g.key(&g.peers[i]) {
+				old++
+			}
+		}
+		if old > stale {
+			t.Errorf("%d members, %d picks: %d loads are out of date, want %d at most", n, picks, old, stale)
+		}
+	}
+	f(3, 1, 0)
+	f(64, 1, 0)
+	f(200, 1, 200-64)
+	f(200, 4, 0)
+}
