@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,15 +103,20 @@ func (p *prober) probe(ctx context.Context) error {
 }
 
 // http sends the request and looks at the status. A kept connection that fails is no failure of the server: it may have closed it
-// meanwhile.
+// meanwhile. An answer is one, whatever connection it came on.
 func (p *prober) http(ctx context.Context) error {
 	kept := p.conn != nil
 	err := p.exchange(ctx)
-	if err != nil && kept && ctx.Err() == nil {
+	if _, answered := err.(badStatus); err != nil && !answered && kept && ctx.Err() == nil {
 		err = p.exchange(ctx)
 	}
 	return err
 }
+
+// badStatus is the failure of a server that answered.
+type badStatus int
+
+func (s badStatus) Error() string { return fmt.Sprintf("status %d", int(s)) }
 
 func (p *prober) exchange(ctx context.Context) (err error) {
 	if p.conn == nil {
@@ -137,7 +143,8 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	p.used++
 	status := 0
 	if p.used < p.at.check.KeepaliveRequests {
-		var resp fasthttp.Response
+		// The answer to HEAD has the Content-Length of a body that does not come (RFC 9110 section 9.3.2).
+		resp := fasthttp.Response{SkipBody: strings.HasPrefix(p.at.check.Send, "HEAD ")}
 		if err = resp.ReadLimitBody(p.in, 1<<20); err != nil {
 			return err
 		}
@@ -146,7 +153,7 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 		return err
 	}
 	if status/100 > 7 || p.at.check.Alive>>(status/100)&1 == 0 {
-		return fmt.Errorf("status %d", status)
+		return badStatus(status)
 	}
 	return nil
 }
