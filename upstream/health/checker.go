@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/panjf2000/ants/v2"
@@ -14,8 +15,21 @@ import (
 // levelNotice is the error log's.
 const levelNotice = 5
 
-// workers bounds how many probes run at once; others wait for their turn.
-const workers = 256
+// How many probes may run at once; others wait for their turn, which must not come to pass: servers that hang keep their probes for
+// the whole timeout, a minute for a health_check by default, and would hide from then on what becomes of all others. A worker that
+// is idle costs nothing. What stands against more is that each probe has a descriptor, so a quarter of those is the bound.
+const (
+	leastWorkers = 256
+	mostWorkers  = 1 << 16
+)
+
+func workers() int {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return leastWorkers
+	}
+	return int(min(max(files.Cur/4, leastWorkers), mostWorkers))
+}
 
 // Checker asks the servers of a Store. Make one with New; its methods may be called from any goroutine.
 type Checker struct {
@@ -38,7 +52,7 @@ type target struct {
 // New makes a Checker of the servers in store, and is told of its changes from then on. log gets a line when the health of a
 // server changes; level is that of the error log.
 func New(store *upstream.Store, log func(level int, msg string)) (*Checker, error) {
-	pool, err := ants.NewPool(workers)
+	pool, err := ants.NewPool(workers())
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the workers of health checks: %w", err)
 	}

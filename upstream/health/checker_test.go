@@ -344,6 +344,29 @@ func TestTypes(t *testing.T) {
 	f("type=http port="+port, "127.0.0.1:1", true)
 }
 
+// TestHanging: servers that take connections and say nothing do not keep others from being asked.
+func TestHanging(t *testing.T) {
+	const hanging = 2 * leastWorkers
+	if workers() <= hanging {
+		t.Skipf("%d descriptors are too few", 4*workers())
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // its backlog takes them
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	one := newBackend(t)
+	b := newBench(t)
+	for i := range hanging { // each of them another check
+		b.set(fmt.Sprint("h", i), fmt.Sprintf("check interval=10 rise=%d fall=1 timeout=600000 type=http; server %s;", i+1, ln.Addr()))
+	}
+	b.until("all of them to hang", func() bool { return b.c.pool.Running() >= hanging })
+	b.set("u", quick+"; server "+one.addr+";")
+	b.becomes("u", "0")
+	one.status.Store(500)
+	b.becomes("u", "")
+}
+
 // TestStops: checks that begin and end all the time leave neither connections nor probes behind.
 func TestStops(t *testing.T) {
 	one := newBackend(t)
