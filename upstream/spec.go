@@ -136,8 +136,8 @@ func (s *Spec) timed() bool { return s.method == lb.LeastTime || s.method == lb.
 
 // build makes the upstream of the spec under a name. States, cursor and place in the order are taken over from old,
 // the upstream of that name in the table before; nil: there is none. The states that old had and the new one does
-// not are appended to retired. A server that comes to an upstream which was there before begins slowly, if it is told to.
-// isNew is called for each server with a new state; it may be nil.
+// not are appended to retired. A server that comes to an upstream which was there before, or was marked down in it, begins slowly,
+// if it is told to. isNew is called for each such server; it may be nil.
 func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Upstream, *Server)) (*Upstream, []*State) {
 	u := &Upstream{
 		Name: c.Name, Source: c.Source, Method: methodNames[s.method], HashKey: s.hashKey, NeedsAddr: s.method == lb.IPHash,
@@ -151,21 +151,26 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 	for i := range servers {
 		u.Servers[i] = &servers[i]
 	}
+	var down map[*State]bool
 	if old != nil {
 		u.cursor, u.seq = old.cursor, old.seq
 		retired = carry(old.Servers, u.Servers, retired)
+		down = markedDown(old.Servers)
 	} else {
 		u.cursor = new(lb.Cursor)
 	}
 	for _, sv := range u.Servers {
-		if sv.State == nil {
+		switch {
+		case sv.State == nil:
 			sv.State = new(State)
-			if old != nil && sv.SlowStart > 0 {
-				sv.State.live.Start(NowNs())
-			}
-			if isNew != nil {
-				isNew(u, sv)
-			}
+		case sv.Down || !down[sv.State]:
+			continue
+		}
+		if old != nil && sv.SlowStart > 0 {
+			sv.State.live.Start(NowNs())
+		}
+		if isNew != nil {
+			isNew(u, sv)
 		}
 	}
 	if s.panic > 0 {
@@ -178,6 +183,19 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 	u.sessions = s.sticky.carry(old)
 	u.bind(s.plan)
 	return u, retired
+}
+
+// markedDown gives the states of the servers that are marked down; nil: none is.
+func markedDown(servers []*Server) (down map[*State]bool) {
+	for _, s := range servers {
+		if s.Down {
+			if down == nil {
+				down = map[*State]bool{}
+			}
+			down[s.State] = true
+		}
+	}
+	return down
 }
 
 // carry gives the states of old servers to the new servers with the same address, in order where an address stands

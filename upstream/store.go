@@ -140,9 +140,9 @@ func (s *Store) Watch(f func(old, new *Table)) {
 	s.watchers = append(s.watchers, f)
 }
 
-// OnNew sets a function that is called for every server with a new State, before a table with it can be seen: what has to be
-// checked first is barred there. It runs under the writers' lock, so it must return at once and call none of them. Not to be
-// called once the store is in use.
+// OnNew sets a function that is called for every server with a new State, and for one that was marked down and is no more, before a
+// table with it can be seen: what has to be checked first is barred there. It runs under the writers' lock, so it must return at
+// once and call none of them. Not to be called once the store is in use.
 func (s *Store) OnNew(f func(u *Upstream, sv *Server)) { s.isNew = f }
 
 func appendStates(states []*State, u *Upstream) []*State {

@@ -184,3 +184,30 @@ func TestSizes(t *testing.T) {
 		t.Errorf("a State takes %d bytes", n)
 	}
 }
+
+// TestSlowStartBegins: a server that comes to an upstream, or was marked down in it, begins slowly; one that was there does not.
+func TestSlowStartBegins(t *testing.T) {
+	s := storeOf(t, "server 127.0.0.1:1; server 127.0.0.1:2 slow_start=1h; server 127.0.0.1:3 down;")
+	f := func(body string, slow ...bool) {
+		t.Helper()
+		set(t, s, "dy", body)
+		u := s.Load().Lookup([]byte("dy"))
+		got := make([]int, len(u.Servers))
+		for range 900 {
+			q := lb.Query{NowNs: NowNs()}
+			i := u.Pick(&q)
+			got[i]++
+			u.Done(i, OK, q.NowNs)
+		}
+		for i, n := range got {
+			if (n < 200) != slow[i] {
+				t.Errorf("%q: server %d gets %d of 900 requests, slow: want %v", body, i, n, slow[i])
+			}
+		}
+	}
+	const params = " slow_start=1h; "
+	f("server 127.0.0.1:1"+params+"server 127.0.0.1:2"+params, false, false)
+	f("server 127.0.0.1:1"+params+"server 127.0.0.1:2"+params+"server 127.0.0.1:3"+params, false, false, true)
+	set(t, s, "dy", "server 127.0.0.1:1"+params+"server 127.0.0.1:2 slow_start=1h down;")
+	f("server 127.0.0.1:1"+params+"server 127.0.0.1:2"+params, false, true)
+}

@@ -82,7 +82,7 @@ func (c *Checker) Close() {
 // checked reports whether a server is asked at all.
 func checked(u *upstream.Upstream, s *upstream.Server) bool { return u.Check != nil && !s.Down }
 
-// isNew bars a server that nobody can see yet, if it is known or taken to be unhealthy.
+// isNew bars a server that nobody can see yet, or that was marked down and so was not asked, if it is known or taken to be unhealthy.
 func (c *Checker) isNew(u *upstream.Upstream, s *upstream.Server) {
 	if !checked(u, s) {
 		return

@@ -203,6 +203,35 @@ func TestDefaultDown(t *testing.T) {
 	}
 }
 
+// TestDownIsOver: a server that is marked down is not asked, so nothing is known of it when it is no more.
+func TestDownIsOver(t *testing.T) {
+	one, two := newBackend(t), newBackend(t)
+	b := newBench(t)
+	b.set("u", quick+"; server "+one.addr+"; server "+two.addr+";")
+	b.becomes("u", "0 1")
+	b.set("u", quick+"; server "+one.addr+"; server "+two.addr+" down;")
+	two.status.Store(500)
+	b.set("u", quick+"; server "+one.addr+"; server "+two.addr+";")
+	if got := b.picks("u"); got != "0" {
+		t.Errorf("before its first check requests go to %q", got)
+	}
+	before := two.asked.Load()
+	b.until("checks of it", func() bool { return two.asked.Load() > before+3 })
+	if got := b.picks("u"); got != "0" {
+		t.Errorf("while it fails requests go to %q", got)
+	}
+	b.set("u", quick+"; server "+one.addr+"; server "+two.addr+";")
+	two.status.Store(200)
+	b.becomes("u", "0 1")
+
+	up := strings.Replace(quick, "http", "http default_down=false", 1)
+	b.set("v", up+"; server "+one.addr+" down; server "+two.addr+";")
+	b.set("v", up+"; server "+one.addr+"; server "+two.addr+";")
+	if got := b.picks("v"); got != "0 1" {
+		t.Errorf("with default_down=false requests go to %q", got)
+	}
+}
+
 // TestShared: servers of many upstreams are asked by one prober, which ends with the last of them.
 func TestShared(t *testing.T) {
 	one := newBackend(t)
