@@ -138,7 +138,13 @@ func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
 	at := target{s.Label, *u.Check}
 	p := c.probers[at]
 	if p == nil {
-		p = newProber(c, at, s, !s.State.Barred())
+		p = newProber(c, at, s)
+		p.known = !s.State.Barred()
+		p.up.Store(p.known)
+		if was := c.of[s.State]; was != nil { // in a panic those that are ill are not barred
+			p.known = was.known
+			p.up.Store(was.up.Load())
+		}
 		c.probers[at] = p
 		p.again(min(time.Second, at.check.Interval/10))
 	}
@@ -190,13 +196,15 @@ func (c *Checker) result(p *prober, err error) bool {
 	}
 	switch up := p.up.Load(); {
 	case !up && err == nil && p.rises >= k.Rise:
+		p.known = true
 		p.up.Store(true)
 		for s := range p.states {
 			s.Unbar(upstream.NowNs())
 		}
 		c.settleAll(p)
 		c.log(levelNotice, fmt.Sprintf("server %s is healthy: it has passed %d checks (%s)", p.at.label, p.rises, k.Type))
-	case up && err != nil && p.falls >= k.Fall:
+	case (up || !p.known) && err != nil && p.falls >= k.Fall:
+		p.known = true
 		p.up.Store(false)
 		for s := range p.states {
 			if u := c.panicky[s]; u == nil || !u.Panics() {

@@ -20,7 +20,8 @@
 // servers are out, requests get 502 and the log "no live upstreams", as in nginx, or wait in the upstream's queue.
 //
 // With panic_threshold the column of the active check gives way while less than that share of the servers is healthy: few servers
-// that are well would not stand the load of all.
+// that are well would not stand the load of all. Servers that are new and have to pass first do not count until they have passed, or
+// have failed Fall checks, and get nothing by a panic before.
 //
 // # Sources and differences
 //

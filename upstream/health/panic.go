@@ -16,11 +16,12 @@ func (c *Checker) settleAll(p *prober) {
 }
 
 // settle decides whether an upstream with a panic threshold panics, and lets all its servers go or bars those that are ill; mu is
-// held. Backup servers count as others do.
+// held. Backup servers count as others do. Those that wait for their first verdict do not count and are not let go: servers that are
+// added must neither begin a panic nor get requests by it before their first passed check.
 func (c *Checker) settle(u *upstream.Upstream) {
 	all, well := 0, 0
 	for _, s := range u.Servers {
-		if p := c.of[s.State]; p != nil {
+		if p := c.of[s.State]; p != nil && p.known {
 			all++
 			if p.up.Load() {
 				well++
@@ -32,7 +33,7 @@ func (c *Checker) settle(u *upstream.Upstream) {
 		p := c.of[s.State]
 		switch {
 		case p == nil:
-		case !p.up.Load() && !panics:
+		case !p.up.Load() && (!panics || !p.known):
 			if !s.State.Barred() {
 				s.State.Bar()
 			}

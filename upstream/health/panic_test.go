@@ -1,6 +1,7 @@
 package health
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -66,4 +67,40 @@ func TestPanic(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
+}
+
+// TestPanicWaits: servers that are new and have to pass first begin no panic and get nothing by one; those that fail then do. A
+// change of the check does not make those well that failed.
+func TestPanicWaits(t *testing.T) {
+	well, ill := newBackend(t), newBackend(t)
+	ill.status.Store(500)
+	b := newBench(t)
+	const slow = "check interval=%s rise=2 fall=3 timeout=5000 type=http; panic_threshold 50%%;"
+	long, short := fmt.Sprintf(slow, "3600000"), fmt.Sprintf(slow, "10")
+	panics := func(want bool) {
+		t.Helper()
+		if b.upstream("u").Panics() != want {
+			t.Errorf("it panics: %v", !want)
+		}
+	}
+	b.set("u", long+" server "+well.addr+"; server "+ill.addr+";")
+	if got := b.picks("u"); got != "" {
+		t.Errorf("before the first checks requests go to %q", got)
+	}
+	panics(false)
+	b.set("u", "server "+well.addr+";")
+	b.set("u", short+" server "+well.addr+"; server "+ill.addr+"; server "+ill.addr+";")
+	if got := b.picks("u"); got != "0" {
+		t.Errorf("beside new servers requests go to %q", got)
+	}
+	panics(false)
+	b.becomes("u", "0 1 2") // all three are known
+	panics(true)
+	b.set("u", long+" server "+well.addr+"; server "+ill.addr+"; server "+ill.addr+";")
+	panics(true)
+	b.set("u", long+" server "+well.addr+"; server "+ill.addr+";")
+	if got := b.picks("u"); got != "0" {
+		t.Errorf("after a change of the check requests go to %q", got)
+	}
+	panics(false)
 }

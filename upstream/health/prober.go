@@ -33,6 +33,7 @@ type prober struct {
 	match        *upstream.Match         // nil: the status decides
 	up           atomic.Bool             // written under the checker's mu
 	states       map[*upstream.State]int // how many servers of tables have it; under mu
+	known        bool                    // it has been found well or ill, or was taken to be well; under mu
 	rises, falls int                     // in a row; under mu
 	timer        *time.Timer             // under mu
 
@@ -41,9 +42,8 @@ type prober struct {
 	used int
 }
 
-func newProber(c *Checker, at target, s *upstream.Server, up bool) *prober {
+func newProber(c *Checker, at target, s *upstream.Server) *prober {
 	p := &prober{checker: c, at: at, network: "tcp", states: map[*upstream.State]int{}, match: at.check.Matcher()}
-	p.up.Store(up)
 	switch {
 	case s.Unix != "":
 		p.network, p.addr = "unix", s.Unix
