@@ -43,7 +43,7 @@
 //     client can depend on another reading.
 //   - JSON. "?format=json", or "Accept: application/json" without a format argument, on all three listings: Content-Type
 //     application/json, 200 with an empty array where the text form has 204, the generation of the table, every server
-//     with all its parameters (fail_timeout in seconds), and under "body" the definition as text that can be posted.
+//     with all its parameters (times in seconds), and under "body" the definition as text that can be posted.
 //     A wildcard in Accept means text. Bytes that are not UTF-8 come out as U+FFFD; the text form gives them as they are.
 //
 // An interface mounted below a prefix has the prefix stripped, so every route works there. GET of the whole path "/"

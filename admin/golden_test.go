@@ -100,13 +100,13 @@ var departures = func() map[string]departure {
 		"bal-hash-poison-unknown+1": ok("host1\nhost2\nother\n"),
 		// Parameters that came later.
 		"srv-slow-start":   success,
-		"srv-slow-start+0": ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + "\n"),
+		"srv-slow-start+0": ok(host1 + host2 + "dy\n" + strings.TrimSuffix(full("127.0.0.1:8088"), "\n") + " slow_start=30\n\n"),
 		"bal-check":        success,
 		"bal-check+0":      ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + full("127.0.0.1:8089") + "\n"),
 		"bal-sticky":       success,
 		"bal-sticky+0":     ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + full("127.0.0.1:8089") + "\n"),
 		"srv-route":        success,
-		"srv-route+0":      ok(host1 + host2 + "dy\n" + full("127.0.0.1:8088") + "\n"),
+		"srv-route+0":      ok(host1 + host2 + "dy\n" + strings.TrimSuffix(full("127.0.0.1:8088"), "\n") + " route=a\n\n"),
 		"srv-route+1":      ok("server 127.0.0.1:8088\n"),
 		"srv-slow-start+1": ok("server 127.0.0.1:8088\n"),
 		// Order of creation.

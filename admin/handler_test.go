@@ -194,6 +194,15 @@ func TestJSON(t *testing.T) {
 	f("/list", "application/json5", "")
 	f("/upstream/x", "application/json", "")
 	f("/x?format=json", "application/json", "")
+
+	call(h, "POST", "/upstream/y", "server 127.0.0.1:1 slow_start=90s route=a; server 127.0.0.1:2 drain; sticky route $arg_a;")
+	f("/upstream/y?format=json", "", `"fail_timeout":10,"slow_start":90,"backup":false,"down":false,"route":"a"}`)
+	f("/upstream/y?format=json", "", `"down":false,"drain":true,"out":"draining"}]}`)
+	const full = " weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0"
+	want := "y\nserver 127.0.0.1:1" + full + " slow_start=90 route=a\nserver 127.0.0.1:2" + full + " drain\n\n"
+	if got := string(call(h, "GET", "/detail", "-").Response.Body()); !strings.HasSuffix(got, want) {
+		t.Errorf("the full form is %q, want it to end with %q", got, want)
+	}
 }
 
 // FuzzUpdate posts any bytes under any name: never a panic, never anything but the documented statuses, nothing

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/valyala/bytebufferpool"
 	"github.com/valyala/fasthttp"
@@ -136,7 +135,7 @@ type upstreamView struct {
 	Servers []serverView `json:"servers"`
 }
 
-// serverView is the JSON form of one server of an upstream; fail_timeout is in seconds.
+// serverView is the JSON form of one server of an upstream; times are in seconds.
 type serverView struct {
 	Server      string  `json:"server"`  // as written
 	Address     string  `json:"address"` // as listed by GET /upstream/NAME
@@ -144,11 +143,14 @@ type serverView struct {
 	MaxConns    int     `json:"max_conns"`
 	MaxFails    int     `json:"max_fails"`
 	FailTimeout float64 `json:"fail_timeout"`
+	SlowStart   float64 `json:"slow_start,omitempty"`
 	Backup      bool    `json:"backup"`
 	Down        bool    `json:"down"`
 	Drain       bool    `json:"drain,omitempty"`
 	Out         string  `json:"out,omitempty"` // why it gets no new requests now: see upstream.Why
 	Route       string  `json:"route,omitempty"`
+	Resolve     bool    `json:"resolve,omitempty"`
+	Service     string  `json:"service,omitempty"`
 }
 
 func listNames(t *upstream.Table) nameList {
@@ -186,12 +188,15 @@ func describe(u *upstream.Upstream) upstreamView {
 			Weight:      s.Weight,
 			MaxConns:    s.MaxConns,
 			MaxFails:    s.MaxFails,
-			FailTimeout: float64(s.FailTimeout) / float64(time.Second),
+			FailTimeout: s.FailTimeout.Seconds(),
+			SlowStart:   s.SlowStart.Seconds(),
 			Backup:      s.Backup,
 			Down:        s.Down,
 			Drain:       s.Drain,
 			Out:         u.Why(i, now),
 			Route:       s.Route,
+			Resolve:     s.Resolve,
+			Service:     s.Service,
 		})
 	}
 	return v

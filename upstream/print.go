@@ -89,7 +89,8 @@ func (u *Upstream) eachLine(f func(*Server)) {
 	}
 }
 
-// appendFull appends the line of the newer builds; fail_timeout is in seconds.
+// appendFull appends the line of the newer builds, and behind it the parameters that those do not know where they are set; times are
+// in seconds.
 func (s *Server) appendFull(dst []byte) []byte {
 	num := func(key string, n int64) {
 		dst = strconv.AppendInt(append(dst, key...), n, 10)
@@ -108,6 +109,15 @@ func (s *Server) appendFull(dst []byte) []byte {
 	num(" fail_timeout=", int64(s.FailTimeout/time.Second))
 	flag(" backup=", s.Backup)
 	flag(" down=", s.Down)
+	if s.SlowStart != 0 {
+		num(" slow_start=", int64(s.SlowStart/time.Second))
+	}
+	if s.Drain {
+		dst = append(dst, " drain"...)
+	}
+	if s.Route != "" {
+		dst = append(append(dst, " route="...), s.Route...)
+	}
 	if s.Resolve {
 		dst = append(dst, " resolve"...)
 	}
