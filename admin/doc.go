@@ -33,7 +33,7 @@
 // absence of a body but an empty body, which is refused: an upstream needs a server. The misspelt texts are the
 // module's, and clients compare them.
 //
-// Two things were added to the module's GET:
+// Three things were added to the module's GET:
 //
 //   - The form of /detail. A mount with DetailFull prints all parameters of a server on its line, else only those that
 //     are not the default, and the other directives of the upstream. "?format=full" and "?format=short" choose for one
@@ -41,6 +41,8 @@
 //     servers end without ";": a body that is no valid text of the configuration language, and consists of "server ..."
 //     lines that have no ";" but all end with a line feed, is read as such a listing. The module refuses it, so no
 //     client can depend on another reading.
+//   - "?format=body", of /detail and /upstream/NAME: the whole definition as it was written, names as names, in text that makes the
+//     same upstream when it is posted.
 //   - JSON. "?format=json", or "Accept: application/json" without a format argument, on all three listings: Content-Type
 //     application/json, 200 with an empty array where the text form has 204, the generation of the table, every server
 //     with all its parameters (times in seconds), and under "body" the definition as text that can be posted.

@@ -43,6 +43,9 @@ func TestRoutes(t *testing.T) {
 		"h\nserver 127.0.0.1:1 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0\n\n")
 	f("GET", "/upstream/H", "-", 200, "server 127.0.0.1:1\n")
 	f("GET", "/upstream/H?format=full", "-", 200, "server 127.0.0.1:1\n")
+	f("GET", "/upstream/H?format=body", "-", 200, "server 127.0.0.1:1;\n")
+	f("GET", "/detail?format=body", "-", 200, "h\nserver 127.0.0.1:1;\n\n")
+	f("GET", "/upstream/x?format=body", "-", 404, "")
 	f("GET", "/", "-", 404, "")
 	f("GET", "/x", "-", 404, "")
 	f("GET", "/upstream", "-", 404, "")
@@ -203,6 +206,32 @@ func TestJSON(t *testing.T) {
 	if got := string(call(h, "GET", "/detail", "-").Response.Body()); !strings.HasSuffix(got, want) {
 		t.Errorf("the full form is %q, want it to end with %q", got, want)
 	}
+}
+
+// TestBody: what "?format=body" shows makes the same upstream, names and all.
+func TestBody(t *testing.T) {
+	a, _ := newAdmin(t, 0)
+	h := a.Handler(HandlerOptions{})
+	f := func(body string) {
+		t.Helper()
+		if text := string(call(h, "POST", "/upstream/a", body).Response.Body()); text != "success" {
+			t.Fatalf("%q: %s", body, text)
+		}
+		shown := string(call(h, "GET", "/upstream/a?format=body", "-").Response.Body())
+		if text := string(call(h, "POST", "/upstream/b", shown).Response.Body()); text != "success" {
+			t.Fatalf("%q is shown as %q: %s", body, shown, text)
+		}
+		json := func(name string) string {
+			text := string(call(h, "GET", "/upstream/"+name+"?format=json", "-").Response.Body())
+			return strings.TrimPrefix(text, `{"name":"`+name+`"`)
+		}
+		if json("a") != json("b") {
+			t.Errorf("%q: %s is not %s", body, json("b"), json("a"))
+		}
+	}
+	f("server one.test weight=2 slow_start=9s route=r; server 127.0.0.1; hash $uri consistent balance_factor=1.5; sticky route $uri;")
+	f("server 127.0.0.1:1 drain; queue 3 timeout=1500ms; keepalive 0; check interval=9 type=http; check_http_send 'GET / HTTP/1.0\\r\\n\\r\\n\"';")
+	f("server 127.0.0.1:1 down max_fails=0; health_check interval=1500ms mandatory persistent port=9; panic_threshold 9%; zone z 64k;")
 }
 
 // FuzzUpdate posts any bytes under any name: never a panic, never anything but the documented statuses, nothing

@@ -31,6 +31,9 @@ func (m *mount) get(ctx *fasthttp.RequestCtx, p route) {
 		}
 		writeText(ctx, table, func(dst []byte, u *upstream.Upstream) []byte {
 			dst = append(append(dst, u.Name...), '\n')
+			if f == formatBody {
+				return append(u.AppendBody(dst), '\n')
+			}
 			return append(u.AppendDetail(dst, f == formatFull), '\n')
 		})
 	case p.is("upstream") && p.segments == 2:
@@ -42,7 +45,11 @@ func (m *mount) get(ctx *fasthttp.RequestCtx, p route) {
 			writeJSON(ctx, describe(u))
 		default:
 			buf := bytebufferpool.Get()
-			buf.B = u.AppendServers(buf.B)
+			if f == formatBody {
+				buf.B = u.AppendBody(buf.B)
+			} else {
+				buf.B = u.AppendServers(buf.B)
+			}
 			ctx.Response.SetBody(buf.B)
 			bytebufferpool.Put(buf)
 		}
@@ -56,10 +63,11 @@ type format uint8
 const (
 	formatShort format = iota
 	formatFull
+	formatBody
 	formatJSON
 )
 
-// format chooses the form of a listing: the argument "format" (short, full, json) decides; without a known one
+// format chooses the form of a listing: the argument "format" (short, full, body, json) decides; without a known one
 // "Accept: application/json" asks for JSON; else the mount's own.
 func (m *mount) format(ctx *fasthttp.RequestCtx) format {
 	switch string(ctx.QueryArgs().Peek("format")) {
@@ -67,6 +75,8 @@ func (m *mount) format(ctx *fasthttp.RequestCtx) format {
 		return formatShort
 	case "full":
 		return formatFull
+	case "body":
+		return formatBody
 	case "json":
 		return formatJSON
 	}
