@@ -32,21 +32,22 @@ func (c *conn) backendTimeout() {
 
 // pick chooses the server of the next try.
 func (ex *exchange) pick() bool {
-	l, up, p := ex.l, ex.up, ex.r.Loc.Proxy
+	l, p := ex.l, ex.r.Loc.Proxy
 	if ex.left == 0 { // the first try
 		if ex.outdated() { // the body took its time
 			return ex.proxy()
 		}
 		ex.firstNs = l.nowNs
-		if ex.left = up.Tries(); p.NextTries > 0 && p.NextTries < ex.left {
+		if ex.left = ex.up.Tries(); p.NextTries > 0 && p.NextTries < ex.left {
 			ex.left = p.NextTries
 		}
 		ex.query.Tried.Reset()
 		ex.query.Key = ex.pickKey()
+	} else if ex.outdated() && !ex.move() {
+		return ex.unpicked()
 	}
+	up := ex.up
 	ex.query.NowNs = l.nowNs
-	ex.tries = len(ex.r.Tries)
-	afterRedirect := ex.round && ex.tries > 0
 	i, turn := -1, ex.mayPick()
 	if up.Sticky != nil {
 		i = ex.stuck(turn)
@@ -61,20 +62,59 @@ func (ex *exchange) pick() bool {
 		case queueWait:
 			return false
 		}
-		ex.round = false
-		ex.r.Tries = append(ex.r.Tries, site.Try{Label: up.Name, Status: 502, ConnectNs: -1, HeaderNs: -1,
-			ResponseNs: 0, AfterRedirect: afterRedirect})
-		l.eng.logRequest(Err, ex, ex.noServer())
-		return ex.fail(502)
+		return ex.unpicked()
 	}
 	if ex.waiter != nil {
 		ex.leaveQueue()
 	}
-	ex.cur, ex.waits, ex.round = i, up.Waiting, false
-	ex.r.Tries = append(ex.r.Tries, site.Try{Label: up.Servers[i].Label, ConnectNs: -1, HeaderNs: -1, ResponseNs: -1,
-		AfterRedirect: afterRedirect})
+	ex.cur, ex.waits = i, up.Waiting
+	ex.record(site.Try{Label: up.Servers[i].Label, ConnectNs: -1, HeaderNs: -1, ResponseNs: -1})
 	ex.fresh = false
 	return ex.open()
+}
+
+// unpicked ends a request for which there is no server.
+func (ex *exchange) unpicked() bool {
+	ex.record(site.Try{Label: ex.up.Name, Status: 502, ConnectNs: -1, HeaderNs: -1})
+	ex.l.eng.logRequest(Err, ex, ex.noServer())
+	return ex.fail(502)
+}
+
+// record adds the try that begins to those of the request.
+func (ex *exchange) record(t site.Try) {
+	ex.tries = len(ex.r.Tries)
+	t.AfterRedirect = ex.round && ex.tries > 0
+	ex.round = false
+	ex.r.Tries = append(ex.r.Tries, t)
+}
+
+// move takes a request that is to be tried again to the table in force, in which a server may stand no longer that its own table
+// would give it; the servers tried stay so. It reports whether the upstream is still there.
+func (ex *exchange) move() bool {
+	t := ex.tableNow()
+	up := t.Lookup(ex.target.Name)
+	if up == nil {
+		return false
+	}
+	ex.table = t
+	if up == ex.up {
+		return true
+	}
+	tried := map[*upstream.State]bool{}
+	for i, s := range ex.up.Servers {
+		if ex.query.Tried.Has(i) {
+			tried[s.State] = true
+		}
+	}
+	ex.query.Tried.Reset()
+	for i, s := range up.Servers {
+		if tried[s.State] {
+			ex.query.Tried.Add(i)
+		}
+	}
+	ex.up = up
+	ex.query.Key = ex.pickKey()
+	return true
 }
 
 // pickKey is what the upstream's method wants to know of the request.
@@ -165,14 +205,22 @@ func (ex *exchange) dial() bool {
 		return ex.connectFailed(errno)
 	}
 	ex.l.wheel.clear(b)
-	if b.server.State.Retired() && ex.tries == 0 && ex.outdated() { // removed while we were connecting
-		ex.dropBackend()
-		ex.leave(upstream.Neither)
-		ex.r.Tries = ex.r.Tries[:0]
-		return ex.proxy()
+	if b.server.State.Retired() && ex.outdated() { // removed while we were connecting
+		return ex.elsewhere()
 	}
 	ex.try().ConnectNs = ex.l.nowNs - ex.tryNs
 	return ex.to(phAwait)
+}
+
+// elsewhere gives up a try at a server that has left the table before it got anything that counts, and goes by the table in force.
+func (ex *exchange) elsewhere() bool {
+	ex.dropBackend()
+	ex.leave(upstream.Neither)
+	ex.r.Tries = ex.r.Tries[:ex.tries]
+	if ex.tries == 0 {
+		return ex.proxy()
+	}
+	return ex.to(phPick)
 }
 
 func (ex *exchange) connectFailed(errno syscall.Errno) bool {
@@ -211,6 +259,9 @@ func (ex *exchange) backendTimedOut() {
 // closed it while it was idle: then the same server gets the request again on a fresh one, if that is provably safe.
 func (ex *exchange) lost(why string) bool {
 	if ex.reused && !ex.fresh && idempotent(ex.r.Method) && !ex.begunBody() {
+		if ex.up.Servers[ex.cur].State.Retired() && ex.outdated() {
+			return ex.elsewhere()
+		}
 		ex.dropBackend()
 		ex.fresh = true
 		return ex.open()

@@ -7,7 +7,8 @@
 //     them. Everybody else speaks to it by post. A loop never blocks: no channel, no lock, no disk, no name look-up. What may
 //     block runs on an ants worker and posts its outcome.
 //   - An exchange is one request and its answer: a phase (see exchange.go for the diagram), a client, a backend, the table of
-//     upstreams it was born with, the servers tried. The table is loaded once, in proxy, and kept to the last retry.
+//     upstreams it was born with, the servers tried. The table is loaded in proxy, and again before a further try
+//     (see below); a try keeps it to its end.
 //   - Descriptors are registered once, edge-triggered, for both directions. A short read has emptied the socket, a short write
 //     has filled it; so a proxied request costs four system calls (read, write, read, write) besides epoll_wait.
 //   - Small output of a turn with several events is gathered and sent at its end (outbox.go).
@@ -20,7 +21,8 @@
 //   - Request bodies beyond client_body_buffer_size go to a file, written and read by workers, unless
 //     proxy_request_buffering is off: then they stream.
 //   - An acknowledged change holds: a request that no server has got anything of goes by the table in force when its body is
-//     there and its connection stands, and the answer to a change waits until every loop has ended its turn.
+//     there and its connection stands, and so does each further try of one that failed; the answer to a change waits until every
+//     loop has ended its turn.
 //   - Large plain response bodies go from socket to socket through a pipe, by splice(2), unless the kernel paces the client's
 //     connection (splice_linux.go has the numbers); what is copied is read in large pieces while the client keeps up.
 //

@@ -56,7 +56,7 @@ type exchange struct {
 	action site.Action
 
 	// Towards the backend.
-	table   *upstream.Table // set in one place, begin of proxying; kept to the last retry
+	table   *upstream.Table // as of the present try: set in proxy and move
 	up      *upstream.Upstream
 	listed  bool // up is from table
 	target  site.Target
