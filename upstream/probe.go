@@ -158,8 +158,23 @@ func (c *Check) directives() []*conf.Directive {
 }
 
 // Why says why server i gets no request at nowNs that is not bound to it: "down", "draining", "unhealthy" (an active check),
-// "failed" (max_fails) or "full" (max_conns); "" when nothing stands in the way. A lone server is never failed.
+// "failed" (max_fails), "full" (max_conns) or "backup" (others go first); "" when nothing stands in the way. A lone server is never
+// failed.
 func (u *Upstream) Why(i int, nowNs int64) string {
+	why := u.ownWhy(i, nowNs)
+	if why != "" || !u.Servers[i].Backup {
+		return why
+	}
+	for k, s := range u.Servers {
+		if !s.Backup && u.ownWhy(k, nowNs) == "" {
+			return "backup"
+		}
+	}
+	return ""
+}
+
+// ownWhy is Why by the server itself, whatever the others are.
+func (u *Upstream) ownWhy(i int, nowNs int64) string {
 	s := u.Servers[i]
 	l := &s.State.live
 	switch {

@@ -211,3 +211,32 @@ func TestSlowStartBegins(t *testing.T) {
 	set(t, s, "dy", "server 127.0.0.1:1"+params+"server 127.0.0.1:2 slow_start=1h down;")
 	f("server 127.0.0.1:1"+params+"server 127.0.0.1:2"+params, false, true)
 }
+
+// TestWhy: each server says why it gets no requests.
+func TestWhy(t *testing.T) {
+	s := storeOf(t, "server 127.0.0.1:1 max_conns=1; server 127.0.0.1:2 down; server 127.0.0.1:3 drain; server 127.0.0.1:4 backup; server 127.0.0.1:5 backup down;")
+	u := s.Load().Lookup([]byte("dy"))
+	f := func(want ...string) {
+		t.Helper()
+		got := make([]string, len(u.Servers))
+		for i := range got {
+			got[i] = u.Why(i, NowNs())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	f("", "down", "draining", "backup", "down")
+	q := lb.Query{NowNs: NowNs()}
+	i := u.Pick(&q)
+	f("full", "down", "draining", "", "down")
+	u.Done(i, Failed, NowNs())
+	f("failed", "down", "draining", "", "down")
+	u.Servers[0].State.Bar()
+	u.Servers[3].State.Bar()
+	f("unhealthy", "down", "draining", "unhealthy", "down")
+	set(t, s, "dy", "server 127.0.0.1:1;")
+	u = s.Load().Lookup([]byte("dy"))
+	u.Servers[0].State.Unbar(NowNs())
+	f("") // alone, it is never failed
+}

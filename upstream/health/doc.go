@@ -15,6 +15,7 @@
 //	passive          failed: max_fails within fail_timeout; then one request is let through,
 //	                    and its success begins the slow start
 //	load             full: max_conns
+//	rank             backup: as long as a server that is none may be picked
 //
 // Each column is on its own: a server is picked when none of them stands in the way. upstream.Why tells which one does. When all
 // servers are out, requests get 502 and the log "no live upstreams", as in nginx, or wait in the upstream's queue.
