@@ -42,9 +42,9 @@ func (s *storm) change() string {
 		body = fmt.Sprintf("server %s weight=%d; server %s; least_conn;", s.servers[0], 2+s.n%7, s.servers[1])
 	case 2: // one more, and a ring
 		body = fmt.Sprintf("hash $uri consistent; server %s; server %s; server %s;", s.servers[0], s.servers[1], s.servers[2])
-	case 3: // a new one
+	case 3: // a new one, whose server is asked for as long as it is there
 		path = fmt.Sprintf("/upstream/%s-%d", s.name, s.n)
-		body = "server " + s.servers[s.n%3] + " max_conns=100; queue 10;"
+		body = "server " + s.servers[s.n%3] + " max_conns=100; queue 10; check interval=1000 type=tcp;"
 	case 4: // and away
 		method, path = "DELETE", fmt.Sprintf("/upstream/%s-%d", s.name, s.n-1)
 	}
