@@ -320,6 +320,23 @@ func TestKeepaliveHead(t *testing.T) {
 	}
 }
 
+// TestKeepaliveLarge: a long head and a body of any length are no failure, whether the connection can be kept or not.
+func TestKeepaliveLarge(t *testing.T) {
+	var length atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Security-Policy", strings.Repeat("default-src 'self'; ", 500))
+		_, _ = w.Write(make([]byte, length.Load()))
+	}))
+	defer srv.Close()
+	b := newBench(t)
+	for _, n := range []int64{10, 3 << 20} {
+		length.Store(n)
+		b.set("u", quick+`; check_keepalive_requests 9; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
+		b.becomes("u", "0")
+		b.set("u", "")
+	}
+}
+
 // TestTypes: a connection is enough for tcp, ssl_hello wants TLS, http wants HTTP; another port may be asked.
 func TestTypes(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")

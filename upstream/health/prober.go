@@ -124,7 +124,7 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 			p.conn = nil
 			return err
 		}
-		p.in, p.used = bufio.NewReader(p.conn), 0
+		p.in, p.used = bufio.NewReaderSize(p.conn, p.buffer()), 0
 	}
 	conn := p.conn
 	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -145,10 +145,11 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	if p.used < p.at.check.KeepaliveRequests {
 		// The answer to HEAD has the Content-Length of a body that does not come (RFC 9110 section 9.3.2).
 		resp := fasthttp.Response{SkipBody: strings.HasPrefix(p.at.check.Send, "HEAD ")}
-		if err = resp.ReadLimitBody(p.in, 1<<20); err != nil {
+		err = resp.ReadLimitBody(p.in, 1<<20)
+		if err != nil && err != fasthttp.ErrBodyTooLarge { // that one is well, but its connection is of no more use
 			return err
 		}
-		status, keep = resp.StatusCode(), !resp.ConnectionClose()
+		status, keep = resp.StatusCode(), err == nil && !resp.ConnectionClose()
 	} else if status, err = readStatus(p.in); err != nil {
 		return err
 	}
@@ -156,6 +157,14 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 		return badStatus(status)
 	}
 	return nil
+}
+
+// buffer is the size of what an answer is read through: a head that is read whole has to fit in it.
+func (p *prober) buffer() int {
+	if p.at.check.KeepaliveRequests > 1 {
+		return 16 << 10
+	}
+	return 4 << 10
 }
 
 // maxMatched is how much of a body a match block sees, as in NGINX Plus.
