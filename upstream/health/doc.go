@@ -4,7 +4,9 @@
 // upstreams name it: it asks at the check's interval, give or take a tenth so that probes spread, on a pool of workers, never on
 // a loop. After Fall failures in a row it bars the States of the server in all those upstreams, after Rise successes it lets them
 // go. It stops the moment the last of them leaves the table. An update that keeps server and check changes nothing of it; a
-// server that is new starts as the prober knows it, or as default_down says, before any request can see it (Store.OnNew).
+// server that is new starts as the prober knows it, or as default_down says, before any request can see it (Store.OnNew). The request
+// of a health_check names the upstream in its Host, unless a location fixes that, and servers may answer by it: so the checks of type
+// http of two upstreams are two checks.
 //
 // # When a server gets requests
 //

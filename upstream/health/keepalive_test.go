@@ -1,0 +1,84 @@
+package health
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// Checks on connections that are kept (check_keepalive_requests).
+
+// TestKeepalive: connections of http checks are kept for as many requests as the check says.
+func TestKeepalive(t *testing.T) {
+	one := newBackend(t)
+	b := newBench(t)
+	b.set("u", quick+`; check_keepalive_requests 5; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server `+one.addr+";")
+	b.until("40 checks", func() bool { return one.asked.Load() >= 40 })
+	if n := one.opened.Load(); n > 9 {
+		t.Errorf("%d connections for 40 checks, of which 5 share one", n)
+	}
+	b.becomes("u", "0")
+}
+
+// TestKeepaliveFails: a bad status on a kept connection is a failure, and not asked about again.
+func TestKeepaliveFails(t *testing.T) {
+	var asked atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1)%2 == 0 {
+			w.WriteHeader(500)
+		}
+	}))
+	defer srv.Close()
+	b := newBench(t)
+	b.set("u", "check interval=10 rise=1 fall=1 timeout=5000 type=http"+
+		`; check_keepalive_requests 100; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
+	b.until("a failure", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return strings.Contains(strings.Join(b.lines, "\n"), "is unhealthy: it has failed 1 checks (http), the last: status 500")
+	})
+}
+
+// TestKeepaliveHead: HEAD, as in the module's own example, is answered with the length of a body that does not come.
+func TestKeepaliveHead(t *testing.T) {
+	var asked, opened atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Length", "5")
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	b := newBench(t)
+	b.set("u", strings.Replace(quick, "timeout=5000", "timeout=200", 1)+
+		`; check_keepalive_requests 100; check_http_send "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
+	b.becomes("u", "0")
+	b.until("20 checks", func() bool { return asked.Load() >= 20 })
+	if n := opened.Load(); n != 1 || b.picks("u") != "0" {
+		t.Errorf("%d connections, requests go to %q", n, b.picks("u"))
+	}
+}
+
+// TestKeepaliveLarge: a long head and a body of any length are no failure, whether the connection can be kept or not.
+func TestKeepaliveLarge(t *testing.T) {
+	var length atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Security-Policy", strings.Repeat("default-src 'self'; ", 500))
+		_, _ = w.Write(make([]byte, length.Load()))
+	}))
+	defer srv.Close()
+	b := newBench(t)
+	for _, n := range []int64{10, 3 << 20} {
+		length.Store(n)
+		b.set("u", quick+`; check_keepalive_requests 9; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
+		b.becomes("u", "0")
+		b.set("u", "")
+	}
+}
