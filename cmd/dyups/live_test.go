@@ -158,7 +158,7 @@ func TestInFlight(t *testing.T) {
 	if a := get(t, p.addr("proxy"), "a"); a.body != "two" {
 		t.Errorf("a new request: %q", a.body)
 	}
-	p.write("dyups.conf", globals+"http { access_log off;\n"+edge+"}\n")
+	p.write("dyups.conf", globals+"http { access_log off; dyups_reload reset;\n"+edge+"}\n")
 	p.signal(syscall.SIGHUP)
 	p.until("the deletion by reload", func() bool { return api(t, p.addr("api"), "GET", "/list", "").status == 204 })
 	close(release)
