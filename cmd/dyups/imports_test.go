@@ -43,7 +43,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	"bench/origin":    {rooms: []string{"bench/poll", "bench/proc"}, outside: []string{"golang.org/x/sys/unix"}},
 	"bench/load": {rooms: []string{"bench/poll", "bench/proc"},
 		outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
-	"bench/churn":  {outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
+	"bench/churn": {outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
 	"bench/rival": {rooms: []string{"bench/churn", "bench/poll", "bench/proc"},
 		outside: []string{"golang.org/x/sys/unix", "github.com/valyala/fasthttp"}},
 	"bench/result": {rooms: []string{"bench/churn", "bench/load"}},
