@@ -39,6 +39,7 @@ type conn struct {
 	deadline     int64
 	tprev, tnext *conn
 
+	early             int32  // the slot of the loop's inbox that holds what comes first, from 1 on; 0: none
 	in                []byte // input read but not used yet, from inPos on; nil when there is none
 	inPos             int
 	out               pending // output the socket did not take
@@ -65,12 +66,18 @@ type conn struct {
 	idle   bool
 	used   int  // requests sent on it
 	large  bool // the last answer on it had a body for a pipe
+	small  bool // the last answer on it fitted a slot of the inbox
 }
 
 // read reads into p. n > 0: bytes; eof: the peer ended; neither: nothing to be had now, or err.
 func (c *conn) read(p []byte) (n int, eof bool, err syscall.Errno) {
 	if !c.canRead {
 		return 0, false, 0
+	}
+	if c.early != 0 {
+		n, full, err := c.takeEarly(p)
+		c.canRead = full || c.rdHup
+		return c.received(n, err)
 	}
 	n, eof, err = c.received(sysRead(c.fd, p))
 	if 0 < n && n < len(p) && !c.rdHup {
@@ -107,21 +114,28 @@ func (c *conn) write(p []byte) syscall.Errno {
 	}
 	for c.canWrite && len(p) > 0 {
 		n, err := sysWrite(c.fd, p)
-		if err == syscall.EAGAIN {
-			c.canWrite = false
-			break
-		}
-		if err != 0 {
+		if p, err = c.wrote(p, n, err); err != 0 {
 			return err
 		}
-		c.progress = true
-		if n < len(p) {
-			c.canWrite = false // a full socket; its edge comes when there is room
-		}
-		p = p[n:]
 	}
 	c.out.add(p)
 	return 0
+}
+
+// wrote notes what a call that sends p told of the conn, and gives what is left to be sent, or the error.
+func (c *conn) wrote(p []byte, n int, err syscall.Errno) ([]byte, syscall.Errno) {
+	if err != 0 {
+		c.canWrite = c.canWrite && err != syscall.EAGAIN
+		if err == syscall.EAGAIN {
+			err = 0
+		}
+		return p, err
+	}
+	c.progress = true
+	if n < len(p) {
+		c.canWrite = false // a full socket; its edge comes when there is room
+	}
+	return p[n:], 0
 }
 
 // flush sends what is pending as far as the socket takes it.

@@ -11,7 +11,9 @@
 //     (see below); a try keeps it to its end.
 //   - Descriptors are registered once, edge-triggered, for both directions. A short read has emptied the socket, a short write
 //     has filled it; so a proxied request costs four system calls (read, write, read, write) besides epoll_wait.
-//   - Small output of a turn with several events is gathered and sent at its end (outbox.go).
+//   - Of a turn with several events, the heads that are due are received by one call before the events are dealt with (inbox.go),
+//     and small output is gathered and sent by one call at its end (outbox.go), where the kernel has io_uring and allows
+//     it (ring_linux.go); else by a call for each. Readiness is epoll's affair alone, so nothing waits in the ring.
 //   - Memory: a conn owns buffers only while it has half a head or output that the socket refused. Every read goes into the
 //     loop's one buffer, every head is written in the loop's other one; response bodies are never copied: the head, and the
 //     frame of a chunk, are put in front of the bytes where they were read.

@@ -37,6 +37,8 @@ type Loop struct {
 	wbuf   []byte   // every head of the loop is written here
 	bytes  bytePool // input that has to wait
 	outbox outbox
+	inbox  inbox
+	ring   *ring       // nil: there is none, messages are sent one by one
 	spools bytePool    // request bodies on their way to and from files
 	exs    []*exchange // free ones
 	pipes  []*pipe     // empty ones
@@ -127,6 +129,7 @@ func (l *Loop) post(f func()) {
 func (l *Loop) run() {
 	runtime.LockOSThread()
 	defer close(l.done)
+	l.ring = newRing(outboxConns)
 	for !l.stopping {
 		var events []event
 		if len(l.again) == 0 && l.posted.Load() == nil {
@@ -139,9 +142,7 @@ func (l *Loop) run() {
 			l.activeNs = l.nowNs
 		}
 		l.outbox.on = len(events) > 1
-		for i := range events {
-			l.dispatch(&events[i])
-		}
+		l.deal(events)
 		l.outbox.on = false
 		l.sendOutbox()
 		l.runPosted()
@@ -156,6 +157,24 @@ func (l *Loop) run() {
 		}
 	}
 	l.tearDown()
+}
+
+// deal deals with events, so many at a time as have room in the inbox.
+func (l *Loop) deal(events []event) {
+	for len(events) > 0 {
+		some := events[:min(len(events), inboxConns)]
+		events = events[len(some):]
+		ahead := l.ring != nil && len(some) > 1
+		if ahead {
+			l.receive(some)
+		}
+		for i := range some {
+			l.dispatch(&some[i])
+		}
+		if ahead {
+			l.putAway()
+		}
+	}
 }
 
 // sleep blocks until an event, a post or the next deadline.
@@ -313,6 +332,9 @@ func (l *Loop) tearDown() {
 	}
 	for _, p := range l.pipes {
 		p.close()
+	}
+	if l.ring != nil {
+		l.ring.close()
 	}
 	l.poll.close()
 }

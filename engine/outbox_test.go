@@ -27,7 +27,13 @@ func (r *rig) onLoop(f func(l *Loop, clients []*conn)) {
 }
 
 func TestOutbox(t *testing.T) {
+	t.Run("ring", func(t *testing.T) { testOutbox(t, (*rig).needRing) })
+	t.Run("calls", func(t *testing.T) { testOutbox(t, (*rig).noRing) })
+}
+
+func testOutbox(t *testing.T, mode func(*rig)) {
 	r := newRig(t, 1, staticOK)
+	mode(r)
 	a := r.dial(0)
 	wait(t, "the first client", func() bool { return r.clients() == 1 })
 	b := r.dial(0)
@@ -65,16 +71,24 @@ func TestOutbox(t *testing.T) {
 
 // TestOutboxFails: a conn that fails when the outbox is sent ends as if the peer had gone.
 func TestOutboxFails(t *testing.T) {
-	r := newRig(t, 1, staticOK)
-	_ = r.dial(0)
-	wait(t, "the client", func() bool { return r.clients() == 1 })
-	r.onLoop(func(l *Loop, c []*conn) {
-		_ = syscall.Shutdown(c[0].fd, syscall.SHUT_RDWR)
-		if !c[0].writeLater([]byte("x")) {
-			t.Error("it was not taken")
+	f := func(clients int) {
+		r := newRig(t, 1, staticOK)
+		for range clients {
+			_ = r.dial(0)
 		}
-	})
-	wait(t, "the end of the client", func() bool { return r.clients() == 0 })
+		wait(t, "the clients", func() bool { return r.clients() == clients })
+		r.onLoop(func(l *Loop, all []*conn) {
+			for _, c := range all {
+				_ = syscall.Shutdown(c.fd, syscall.SHUT_RDWR)
+				if !c.writeLater([]byte("x")) {
+					t.Error("it was not taken")
+				}
+			}
+		})
+		wait(t, "the end of the clients", func() bool { return r.clients() == 0 })
+	}
+	f(1)
+	f(3)
 }
 
 // TestOutboxPipelines: clients that ask for a lot at once and read late get everything, in order.

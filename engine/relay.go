@@ -294,6 +294,7 @@ func (ex *exchange) answered(off, end int, extra bool) bool {
 	}
 	l, b, t := ex.l, ex.b, ex.try()
 	t.ResponseNs = l.nowNs - ex.tryNs
+	b.small = t.BytesReceived < slotRoom
 	ex.b = nil
 	b.ex = nil
 	if ex.sent && !extra && !ex.broken && ex.resp.KeepAlive && ex.kind != codec.BodyUntilClose && !b.canRead && !b.rdHup &&

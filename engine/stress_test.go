@@ -235,6 +235,11 @@ const stressFile = 600000
 // reaches another client, no body another length, and at the end nothing is left, be it a place on a server, a client, a
 // backend connection outside the pools, a temporary file.
 func TestStress(t *testing.T) {
+	t.Run("ring", func(t *testing.T) { testStress(t, (*rig).needRing) })
+	t.Run("calls", func(t *testing.T) { testStress(t, (*rig).noRing) })
+}
+
+func testStress(t *testing.T, mode func(*rig)) {
 	s := &stress{t: t, seed: *stressSeed}
 	if s.seed == 0 {
 		s.seed = rand.Uint64()
@@ -262,6 +267,7 @@ server {
     location @again { proxy_pass http://b; }
 }`)
 	s.r = r
+	mode(r)
 	states := map[*upstream.State]string{}
 	stop := make(chan struct{})
 	var updates, clients sync.WaitGroup
