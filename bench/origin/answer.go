@@ -8,11 +8,12 @@ import (
 )
 
 const (
-	maxBody    = 1 << 30  // the largest answer
-	inlineBody = 16 << 10 // bodies up to here are kept whole with their head and copied; larger ones come from a shared buffer
-	sharedBody = 1 << 20  // the shared buffer
-	chunkBody  = 32 << 10 // data of a chunk
-	maxAnswers = 1024     // paths that an origin remembers; further ones are built for each request
+	maxBody    = 1 << 30   // the largest answer
+	inlineBody = 16 << 10  // bodies up to here are kept whole with their head and copied; larger ones come from a shared buffer
+	sharedBody = 1 << 20   // the shared buffer
+	fileBody   = 256 << 10 // plain bodies from here on are sent from a file, which the kernel does not copy
+	chunkBody  = 32 << 10  // data of a chunk
+	maxAnswers = 1024      // paths that an origin remembers; further ones are built for each request
 )
 
 // pattern fills bodies. Its length divides the sizes above, so that a body is the same wherever the buffer starts again.
@@ -40,6 +41,7 @@ type answer struct {
 	dateAt  int    // where the 29 bytes of the date are in text
 	second  int64  // Unix time of that date
 	source  []byte // nil: everything is in text
+	file    bool   // the source is in the loop's file as well
 	size    int64
 	tail    []byte
 	close   bool // the connection ends with it
@@ -165,7 +167,7 @@ func errorAnswer(name string, status int, p persistence) answer {
 // plainAnswer has a body from the shared buffer.
 func plainAnswer(name string, p persistence, size int64) answer {
 	a := header(name, 200, p, sized(size))
-	a.source, a.size = plainSource, size
+	a.source, a.size, a.file = plainSource, size, size >= fileBody
 	return a
 }
 

@@ -32,7 +32,7 @@ func (l *loop) flush(c *conn) bool {
 		v := &l.vector
 		v.reset()
 		v.add(pending)
-		if c.phase == phaseSource {
+		if c.phase == phaseSource && !(c.answer.file && len(pending) > 0) { // from the file the head goes alone
 			for at := c.sent; v.bytes < vectorMax && !v.full(); {
 				b := c.answer.part(at, vectorMax-v.bytes)
 				if len(b) == 0 {
@@ -40,6 +40,9 @@ func (l *loop) flush(c *conn) bool {
 				}
 				v.add(b)
 				at += int64(len(b))
+				if c.answer.file {
+					break // to its end, one piece at a time
+				}
 			}
 		}
 		if v.n == 0 {
@@ -50,9 +53,12 @@ func (l *loop) flush(c *conn) bool {
 		}
 		var n int
 		var errno unix.Errno
-		if v.n == 1 && len(pending) > 0 {
+		switch {
+		case v.n == 1 && len(pending) > 0:
 			n, errno = poll.Send(c.fd, pending)
-		} else {
+		case len(pending) == 0 && c.answer.file && l.file >= 0:
+			n, errno = sendFile(c.fd, l.file, c.sent%sharedBody, v.bytes)
+		default:
 			n, errno = v.send(c.fd)
 		}
 		if errno == unix.EAGAIN || errno == unix.EINTR {

@@ -52,6 +52,7 @@ type loop struct {
 
 	buf    []byte // what was read last
 	out    []byte // small answers to the connection at work, not sent yet
+	file   int    // plainSource in a file, below 0: there is none
 	vector vector
 }
 
@@ -61,7 +62,7 @@ func newLoop(spec *Spec) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{poll: p, base: time.Now(), begun: -1, buf: make([]byte, readSize), out: make([]byte, 0, gatherMax+2*readSize)}
+	l := &loop{poll: p, base: time.Now(), begun: -1, buf: make([]byte, readSize), out: make([]byte, 0, gatherMax+2*readSize), file: openSource()}
 	if spec.Stamp {
 		l.stamped = &stamped{}
 	}
@@ -100,6 +101,9 @@ func (l *loop) close() {
 		s.port.close()
 	}
 	l.poll.Close()
+	if l.file >= 0 {
+		unix.Close(l.file)
+	}
 }
 
 // kill closes the listening socket and all connections of an origin, as the end of a process does.

@@ -13,6 +13,25 @@ func accept(fd int) (int, unix.Errno) {
 	return int(n), errno
 }
 
+// sendFile sends n bytes of a file from a position on; the kernel passes its pages on and copies nothing.
+func sendFile(fd, file int, at int64, n int) (int, unix.Errno) {
+	got, _, errno := unix.RawSyscall6(unix.SYS_SENDFILE, uintptr(fd), uintptr(file), uintptr(unsafe.Pointer(&at)), uintptr(n), 0, 0)
+	return int(got), errno
+}
+
+// openSource puts plainSource into a file in memory; below 0: there is none, and bodies are sent from the buffer.
+func openSource() int {
+	fd, err := unix.MemfdCreate("source", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1
+	}
+	if n, err := unix.Write(fd, plainSource); err != nil || n != len(plainSource) {
+		unix.Close(fd)
+		return -1
+	}
+	return fd
+}
+
 // vector gathers pieces for one send. It is part of the loop, on the heap, so that nothing of it moves.
 type vector struct {
 	pieces [16]unix.Iovec

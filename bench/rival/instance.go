@@ -57,6 +57,11 @@ func launch(name, path string, s *Setup, text string, args ...string) (*instance
 	return i, i.StartOn(cores(s)...)
 }
 
+// allocator keeps glibc (mallopt(3)) from giving memory back to the system after each large request, and having it faulted in anew by
+// the next: in a virtual machine 1 MB through nginx cost 280 µs of CPU or 1,000, as its heap happened to lie, and costs 300 with
+// this. All proxies get it; those that allocate by themselves do not care.
+var allocator = [][2]string{{"MALLOC_TRIM_THRESHOLD_", "268435456"}, {"MALLOC_MMAP_THRESHOLD_", "268435456"}}
+
 // prepare is launch without the start.
 func prepare(name, path string, s *Setup, text string, args ...string) (*instance, error) {
 	p, err := proc.New(name, filepath.Join(s.Dir, "output.log"), path, args...)
@@ -64,6 +69,9 @@ func prepare(name, path string, s *Setup, text string, args ...string) (*instanc
 		return nil, err
 	}
 	i := &instance{Process: p, setup: *s}
+	for _, e := range allocator {
+		p.Setenv(e[0], e[1])
+	}
 	i.settings = "# " + strings.Join(append([]string{path}, args...), " ") + "\n" + text
 	i.table.fill(s.Upstreams)
 	return i, nil
