@@ -221,6 +221,10 @@ func (ex *exchange) send(dst []byte, length int64, body []byte) bool {
 	ex.l.wbuf = dst[:0]
 	ex.r.BytesSent += int64(len(dst))
 	ex.r.BodyBytesSent += int64(len(dst) - at)
+	whole := length <= int64(len(body)) || ex.r.Method == codec.HEAD
+	if whole && ex.keepConn && ex.c.writeLater(dst) {
+		return ex.to(phFlush)
+	}
 	if err := ex.c.write(dst); err != 0 {
 		return ex.clientFailed(err)
 	}

@@ -143,9 +143,10 @@ func (l *Loop) run() {
 		}
 		l.outbox.on = len(events) > 1
 		l.deal(events)
+		l.sendOutbox()
+		l.runPosted() // sends answers of our own
 		l.outbox.on = false
 		l.sendOutbox()
-		l.runPosted()
 		l.runAgain()
 		l.wheel.run(l.nowNs, (*conn).timeout)
 		if l.nowNs >= l.nextSweep {

@@ -3,6 +3,7 @@ package churn
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ func Run(ctx context.Context, open func() (Updater, error), opt Options) Sample 
 		return total
 	}
 	n := opt.clients()
+	// A client may wait for an answer without telling the Go scheduler, and holds one of its processors meanwhile.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), n+2)))
 	clients := make([]*client, 0, n)
 	for i := range n {
 		u, err := open()
