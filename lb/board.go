@@ -14,7 +14,7 @@ type board struct {
 	timed    bool                               // by response times
 	inflight bool                               // and the age of requests that wait
 	tree     *tree
-	clock    atomic.Int64 // NowNs of a pick at most a millisecond ago, for those who release and have no time
+	clock    atomic.Int64  // NowNs of a pick at most a millisecond ago, for those who release and have no time
 	swept    atomic.Uint32 // members looked at because of the time
 	tally    tally
 }

@@ -97,12 +97,31 @@ func (p *Poller) Wait(buf []Event, d time.Duration) ([]Event, error) {
 
 // wait is epoll_pwait2, whose time-out has the resolution of nanoseconds: an open loop has to send every few
 // microseconds, and epoll_wait counts in milliseconds. A kernel before 5.11 gets the coarse one, never waiting too long.
-func (p *Poller) wait(d time.Duration) (int, error) {
+//
+// At first it waits past the Go scheduler, whose monitor thread otherwise wakes up every 20 µs on the core of the load.
+func (p *Poller) wait(d time.Duration) (n int, err error) {
+	for range quiet / nap {
+		short := d
+		if d < 0 || d > nap {
+			short = nap
+		}
+		if n, err = pwait2(p.epoll, p.events, short, unix.RawSyscall6); n > 0 || err != nil || short == d {
+			return n, err
+		}
+		if d > 0 {
+			d -= short
+		}
+	}
 	if d < 0 {
 		return unix.EpollWait(p.epoll, p.events, -1)
 	}
-	return pwait2(p.epoll, p.events, d)
+	return pwait2(p.epoll, p.events, d, unix.Syscall6)
 }
+
+const (
+	nap   = 10 * time.Millisecond  // a wait that the scheduler does not know of: it could not stop the world meanwhile
+	quiet = 100 * time.Millisecond // after so long without an event it is told
+)
 
 // Wake ends a Wait under way, or the next one. Safe for concurrent use.
 func (p *Poller) Wake() { unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pwait2 is epoll_pwait2(2) without a signal mask. x/sys has its number but no wrapper.
-func pwait2(epoll int, events []unix.EpollEvent, d time.Duration) (int, error) {
+// pwait2 is epoll_pwait2(2) without a signal mask, made through call. x/sys has its number but no wrapper.
+func pwait2(epoll int, events []unix.EpollEvent, d time.Duration, call func(trap, a1, a2, a3, a4, a5, a6 uintptr) (uintptr, uintptr, unix.Errno)) (int, error) {
 	ts := unix.NsecToTimespec(int64(d))
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
+	n, _, errno := call(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
 		uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
 	if errno == unix.ENOSYS {
 		return unix.EpollWait(epoll, events, int(d/time.Millisecond))
