@@ -14,8 +14,8 @@ import (
 
 // line is a connection for updates: one question, one answer. It is a blocking socket, on which the calling thread waits for
 // the answer in the kernel, at first without telling the Go scheduler: whenever a call that the scheduler knows of takes long, its
-// monitor thread wakes up every 20 µs, and the updates share a core with the load, which pays for that. 1,000 updates a
-// second took PERCENT of a core with a net.Conn, and PERCENT with a line.
+// monitor thread wakes up every 20 µs, and the updates share a core with the load, which pays for that. At 1,000 a second each
+// update took 160 to 260 µs of CPU with a net.Conn, and 118 to 139 with a line (a busy machine, four runs each, alternating).
 type line struct{ fd int }
 
 // promptly bounds the wait that the scheduler does not know of: it could not stop the world meanwhile.
