@@ -148,20 +148,16 @@ func (c *conn) flush() syscall.Errno {
 			}
 		}
 		n, err := sysWrite(c.fd, b)
-		if err == syscall.EAGAIN {
-			c.canWrite = false
-			return 0
-		}
+		rest, err := c.wrote(b, n, err)
 		if err != 0 {
 			return err
 		}
+		if n = len(b) - len(rest); n == 0 {
+			return 0
+		}
 		c.out.take(n)
-		c.progress = true
 		if c.pace != nil {
 			c.pace.sent += int64(n)
-		}
-		if n < len(b) {
-			c.canWrite = false
 		}
 	}
 	return 0

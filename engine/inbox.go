@@ -51,7 +51,7 @@ func (l *Loop) receive(events []event) {
 		if c == nil || c.seq != ev.Pad || !c.headDue() {
 			continue
 		}
-		in.slots[in.n] = slot{c: c, err: syscall.EINTR}
+		in.slots[in.n] = slot{c: c}
 		in.n++
 	}
 	if in.n < 2 {
@@ -74,7 +74,8 @@ func (l *Loop) received(i, n int, err syscall.Errno) {
 	s.c.early = int32(i) + 1
 }
 
-// takeEarly is what a read of the conn's socket would have told, if that was made ahead; ok false: it was not.
+// takeEarly gives what the read of the conn's socket that was made ahead told; full: there may be more in it. p has to have room for
+// a slot.
 func (c *conn) takeEarly(p []byte) (n int, full bool, err syscall.Errno) {
 	in := &c.loop.inbox
 	i := int(c.early) - 1

@@ -38,7 +38,7 @@ type Loop struct {
 	bytes  bytePool // input that has to wait
 	outbox outbox
 	inbox  inbox
-	ring   *ring       // nil: there is none, messages are sent one by one
+	ring   *ring       // nil: there is none, every message is a call of its own
 	spools bytePool    // request bodies on their way to and from files
 	exs    []*exchange // free ones
 	pipes  []*pipe     // empty ones
@@ -349,7 +349,7 @@ type dateCache struct {
 func (d *dateCache) get(now time.Time) []byte {
 	if s := now.Unix(); s != d.sec {
 		d.sec = s
-		d.buf = now.UTC().AppendFormat(d.buf[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+		d.buf = now.UTC().AppendFormat(d.buf[:0], httpDate)
 	}
 	return d.buf
 }

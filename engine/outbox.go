@@ -2,7 +2,7 @@ package engine
 
 import "syscall"
 
-// outbox holds small output until the events of a turn are dealt with; then it is sent, one call after the other. So one
+// outbox holds small output until the events of a turn are dealt with; then it is sent, by one call or one after the other. So one
 // stretch of a turn reads and thinks and the next one sends, and a peer that sleeps is woken once for several messages:
 // 2 to 3 % less CPU for a small proxied request at 64 connections (0.841 of nginx before, 0.815 with it, medians of 5 alternating
 // rounds). Only its loop touches it.

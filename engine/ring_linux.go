@@ -12,7 +12,7 @@ import (
 // loop's thread uses it.
 type ring struct {
 	fd     int
-	sq, cq []byte // the mapped queue heads and tails, which sq and cq share
+	maps   [][]byte // of the kernel: heads, tails and results, and the entries
 	sqes   []sqe
 	cqes   []cqe
 	sqTail *atomic.Uint32
@@ -82,17 +82,21 @@ func newRing(n uint32) *ring {
 	size := max(p.sq.array+4*p.sqEntries, p.cq.cqes+p.cqEntries*uint32(unsafe.Sizeof(cqe{})))
 	const prot, flags = syscall.PROT_READ | syscall.PROT_WRITE, syscall.MAP_SHARED | syscall.MAP_POPULATE
 	queues, err := syscall.Mmap(r.fd, 0, int(size), prot, flags)
-	if err != nil || p.features&ringSingleMap == 0 {
+	if err != nil {
 		r.close()
 		return nil
 	}
-	r.sq = queues
+	r.maps = append(r.maps, queues)
+	if p.features&ringSingleMap == 0 {
+		r.close()
+		return nil
+	}
 	entries, err := syscall.Mmap(r.fd, ringSQEs, int(p.sqEntries)*int(unsafe.Sizeof(sqe{})), prot, flags)
 	if err != nil {
 		r.close()
 		return nil
 	}
-	r.cq = entries
+	r.maps = append(r.maps, entries)
 	at := func(off uint32) unsafe.Pointer { return unsafe.Pointer(&queues[off]) }
 	r.sqTail, r.cqHead, r.cqTail = (*atomic.Uint32)(at(p.sq.tail)), (*atomic.Uint32)(at(p.cq.head)), (*atomic.Uint32)(at(p.cq.tail))
 	r.sqes = unsafe.Slice((*sqe)(unsafe.Pointer(&entries[0])), p.sqEntries)
@@ -104,11 +108,8 @@ func newRing(n uint32) *ring {
 }
 
 func (r *ring) close() {
-	if r.sq != nil {
-		_ = syscall.Munmap(r.sq)
-	}
-	if r.cq != nil {
-		_ = syscall.Munmap(r.cq)
+	for _, m := range r.maps {
+		_ = syscall.Munmap(m)
 	}
 	sysClose(r.fd)
 }

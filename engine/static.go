@@ -39,7 +39,7 @@ func serveFile(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.SetContentType(loc.TypeOf([]byte(f.Name())))
 	mod := fi.ModTime()
-	h.Set("Last-Modified", mod.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"))
+	h.Set("Last-Modified", mod.UTC().Format(httpDate))
 	etag := `"` + strconv.FormatInt(mod.Unix(), 16) + "-" + strconv.FormatInt(fi.Size(), 16) + `"`
 	h.Set("ETag", etag)
 	if notModified(ctx, etag, mod) {
@@ -114,6 +114,6 @@ func notModified(ctx *fasthttp.RequestCtx, etag string, mod time.Time) bool {
 		return string(m) == "*" || strings.Contains(string(m), etag)
 	}
 	since := string(ctx.Request.Header.Peek("If-Modified-Since"))
-	t, err := time.Parse("Mon, 02 Jan 2006 15:04:05 GMT", since)
+	t, err := time.Parse(httpDate, since)
 	return err == nil && t.Unix() == mod.Unix() // nginx's if_modified_since exact
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 
 	"dyups/engine"
@@ -17,22 +18,24 @@ const sourceFile = "file"
 
 // merge is what a reload makes of the table. It is looked at as often as the table may have changed.
 type merge struct {
-	was, now map[string]*upstream.Spec // of the files, by upstream.Key
-	files    []upstream.Change         // the new ones, in their order
-	reset    bool
-	opt      upstream.Options // those of the new configuration
-	renewed  map[*upstream.Spec]*upstream.Spec
+	files   []upstream.Change // the new ones, in their order
+	same    map[string]bool   // of each of them, by upstream.Key: whether it says what the files said before
+	reset   bool
+	opt     upstream.Options // those of the new configuration
+	renewed map[*upstream.Spec]*upstream.Spec
 }
 
 func newMerge(was, now *configuration, opt upstream.Options) *merge {
-	return &merge{was: byKey(was.upstreams), now: byKey(now.upstreams), files: now.upstreams,
-		reset: now.site.Dyups.ReloadReset, opt: opt, renewed: map[*upstream.Spec]*upstream.Spec{}}
-}
-
-func byKey(changes []upstream.Change) map[string]*upstream.Spec {
-	m := make(map[string]*upstream.Spec, len(changes))
-	for _, c := range changes {
-		m[upstream.Key(c.Name)] = c.Spec
+	m := &merge{files: now.upstreams, same: make(map[string]bool, len(now.upstreams)), reset: now.site.Dyups.ReloadReset, opt: opt,
+		renewed: map[*upstream.Spec]*upstream.Spec{}}
+	before := make(map[string]*upstream.Spec, len(was.upstreams))
+	for _, c := range was.upstreams {
+		before[upstream.Key(c.Name)] = c.Spec
+	}
+	for _, c := range now.upstreams {
+		key := upstream.Key(c.Name)
+		spec := before[key]
+		m.same[key] = spec != nil && bytes.Equal(spec.AppendBody(nil), c.Spec.AppendBody(nil))
 	}
 	return m
 }
@@ -43,7 +46,7 @@ func byKey(changes []upstream.Change) map[string]*upstream.Spec {
 func (m *merge) news(t *upstream.Table) (changes []upstream.Change, overruled []string, err error) {
 	for _, c := range m.files {
 		switch u := t.Lookup([]byte(c.Name)); {
-		case m.keeps(c.Name) && (u == nil || u.Source != sourceFile): // a command has deleted or changed it
+		case !m.reset && m.same[upstream.Key(c.Name)] && (u == nil || u.Source != sourceFile): // a command has deleted or changed it
 			continue
 		case u != nil && u.Source != sourceFile:
 			overruled = append(overruled, c.Name)
@@ -58,20 +61,13 @@ func (m *merge) news(t *upstream.Table) (changes []upstream.Change, overruled []
 	return changes, overruled, err
 }
 
-// keeps reports whether the files say of an upstream what they said before, so that a command's word on it counts.
-func (m *merge) keeps(name string) bool {
-	key := upstream.Key(name)
-	was, now := m.was[key], m.now[key]
-	return !m.reset && was != nil && now != nil && string(was.AppendBody(nil)) == string(now.AppendBody(nil))
-}
-
 // kept calls f for the upstreams of t that stay as commands have defined them, until it fails.
 func (m *merge) kept(t *upstream.Table, f func(*upstream.Upstream) error) (err error) {
 	if m.reset {
 		return nil
 	}
 	t.All(func(u *upstream.Upstream) bool {
-		if u.Source != sourceFile && (m.now[u.Key()] == nil || m.keeps(u.Name)) {
+		if same, filed := m.same[u.Key()]; u.Source != sourceFile && (same || !filed) {
 			err = f(u)
 		}
 		return err == nil
@@ -98,7 +94,7 @@ func (m *merge) renew(u *upstream.Upstream) (*upstream.Spec, error) {
 // is: it was acknowledged.
 func (m *merge) rest(t *upstream.Table) (changes []upstream.Change) {
 	t.All(func(u *upstream.Upstream) bool {
-		if m.now[u.Key()] == nil && (m.reset || u.Source == sourceFile) {
+		if _, filed := m.same[u.Key()]; !filed && (m.reset || u.Source == sourceFile) {
 			changes = append(changes, upstream.Change{Name: u.Name, Source: sourceFile})
 		}
 		return true
