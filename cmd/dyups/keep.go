@@ -55,7 +55,9 @@ func (m *merge) news(t *upstream.Table) (changes []upstream.Change, overruled []
 	}
 	err = m.kept(t, func(u *upstream.Upstream) error {
 		spec, err := m.renew(u)
-		changes = append(changes, upstream.Change{Name: u.Name, Spec: spec, Source: u.Source})
+		if err == nil {
+			changes = append(changes, upstream.Change{Name: u.Name, Spec: spec, Source: u.Source})
+		}
 		return err
 	})
 	return changes, overruled, err

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
 	"testing"
+
+	"dyups/codec/conf"
+	"dyups/engine/site"
+	"dyups/upstream"
 )
 
 // keeping is a configuration whose upstreams the template gives; $mine is a variable that a command may use.
@@ -121,4 +126,28 @@ func TestReloadLosesNoCommand(t *testing.T) {
 	}
 	close(stop)
 	<-done
+}
+
+// TestReloadUnreadable: what a command has defined and the new configuration cannot read is named, and never taken away: it may have
+// been acknowledged after the check that refuses a reload for it.
+func TestReloadUnreadable(t *testing.T) {
+	ds, err := conf.Parse("body", []byte("server 127.0.0.1:1; hash $gone;"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := upstream.ParseBlock("a", ds, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := upstream.NewStore()
+	s.Apply([]upstream.Change{{Name: "a", Spec: spec, Source: "api"}})
+	files := &configuration{site: &site.Site{}}
+	m := newMerge(files, files, upstream.Options{Compile: func(string) (any, error) { return nil, errors.New("no such variable") }})
+	changes, _, err := m.news(s.Load())
+	if err == nil || !strings.Contains(err.Error(), `upstream "a"`) {
+		t.Errorf("the error is %v", err)
+	}
+	if changes = append(changes, m.rest(s.Load())...); len(changes) > 0 {
+		t.Errorf("changes %+v, want none", changes)
+	}
 }

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"net/http"
 	"strings"
 	"time"
 
@@ -116,8 +117,10 @@ func (e *Expires) At(r *Request, lastModified []byte) (when time.Time, age int64
 		when = nextAt(now, x.by)
 	default:
 		when = now.Add(x.by)
-		if t, ok := parseDate(lastModified); ok && e.modified && x.by != 0 {
-			when = t.Add(x.by)
+		if e.modified && x.by != 0 {
+			if t, err := http.ParseTime(string(lastModified)); err == nil { // RFC 9110 section 5.6.7
+				when = t.Add(x.by)
+			}
 		}
 	}
 	age = when.Unix() - now.Unix()
@@ -137,17 +140,4 @@ func nextAt(now time.Time, of time.Duration) time.Time {
 		return t
 	}
 	return at(1)
-}
-
-// parseDate reads a date in one of the forms of RFC 9110 section 5.6.7.
-func parseDate(b []byte) (t time.Time, ok bool) {
-	if len(b) == 0 {
-		return t, false
-	}
-	for _, form := range []string{"Mon, 02 Jan 2006 15:04:05 GMT", "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC} {
-		if t, err := time.Parse(form, string(b)); err == nil {
-			return t, true
-		}
-	}
-	return t, false
 }
