@@ -75,7 +75,7 @@ func mapBlock(l *level, d *conf.Directive) error {
 			return err
 		}
 	}
-	sc.define(name)
+	m.slot = sc.define(name)
 	sc.maps[name] = m
 	return nil
 }

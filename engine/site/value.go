@@ -180,11 +180,10 @@ func (s *scope) resolve(name string) getter {
 	if !s.defined[name] {
 		return fam
 	}
-	slot := s.slots[name]
 	if m := s.maps[name]; m != nil {
-		m.slot = slot
 		return m.get
 	}
+	slot := s.slots[name]
 	return func(dst []byte, r *Request) ([]byte, bool) {
 		if slot < len(r.p.vars) && r.p.vars[slot] != nil {
 			return append(dst, r.p.vars[slot]...), true
