@@ -120,6 +120,7 @@ type exchange struct {
 }
 
 func (l *Loop) newExchange(c *conn) *exchange {
+	l.busy++
 	var ex *exchange
 	if n := len(l.exs); n > 0 {
 		ex = l.exs[n-1]
@@ -137,6 +138,7 @@ func (l *Loop) newExchange(c *conn) *exchange {
 const exchangesKept = 1024
 
 func (l *Loop) freeExchange(ex *exchange) {
+	l.busy--
 	ex.c = nil
 	if len(l.exs) < exchangesKept {
 		l.exs = append(l.exs, ex)

@@ -57,8 +57,33 @@ func newRig(t testing.TB, loops int, http string) *rig {
 	}
 	r.e = e
 	t.Cleanup(e.Close)
+	t.Cleanup(r.countsBusy)
 	r.load(http)
 	return r
+}
+
+// countsBusy checks at the end of a test that the loops which still run know how many exchanges are in progress.
+func (r *rig) countsBusy() {
+	for _, l := range r.e.loops {
+		wait(r.t, "Loop.busy to be the number of exchanges", func() bool {
+			differ := make(chan int, 1)
+			l.post(func() {
+				n := l.busy
+				for _, c := range l.conns {
+					if c != nil && c.kind == kindClient && c.ex != nil {
+						n--
+					}
+				}
+				differ <- n
+			})
+			select {
+			case n := <-differ:
+				return n == 0
+			case <-l.done:
+				return true
+			}
+		})
+	}
 }
 
 // load installs a site, as start and reload do.

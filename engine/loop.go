@@ -32,12 +32,14 @@ type Loop struct {
 	now      time.Time // read once each turn
 	nowNs    int64     // now, since base
 	activeNs int64     // when the last event came
+	busy     int       // exchanges in progress
 
 	rbuf   []byte   // headRoom, bulkRoom, tailRoom; every read of the loop goes here
 	wbuf   []byte   // every head of the loop is written here
 	bytes  bytePool // input that has to wait
 	outbox outbox
 	inbox  inbox
+	naps   coalescer
 	ring   *ring       // nil: there is none, every message is a call of its own
 	spools bytePool    // request bodies on their way to and from files
 	exs    []*exchange // free ones
@@ -129,6 +131,7 @@ func (l *Loop) post(f func()) {
 func (l *Loop) run() {
 	runtime.LockOSThread()
 	defer close(l.done)
+	exactTimers()
 	l.ring = newRing(outboxConns)
 	for !l.stopping {
 		var events []event
@@ -137,6 +140,7 @@ func (l *Loop) run() {
 		} else {
 			events = l.poll.wait(0) // does not enter the scheduler
 		}
+		l.naps.came(len(events))
 		l.clock()
 		if len(events) > 0 {
 			l.activeNs = l.nowNs
@@ -188,12 +192,16 @@ func (l *Loop) sleep() []event {
 		ns = t
 	}
 	ms := max((ns-l.nowNs)/int64(time.Millisecond)+1, 1)
+	dozes := l.eng.dozes && l.nowNs-l.activeNs < dozeNs
+	if dozes && l.site.site.Dyups.Coalesce && l.naps.due(l.busy) {
+		nap(coalesceNap)
+	}
 	l.sleeping.Store(true)
 	defer l.sleeping.Store(false)
 	if l.posted.Load() != nil {
 		return nil
 	}
-	if l.eng.dozes && l.nowNs-l.activeNs < dozeNs {
+	if dozes {
 		return l.poll.doze(min(int(ms), dozeStep))
 	}
 	return l.poll.wait(int(ms))

@@ -10,7 +10,7 @@ import (
 // minShmZone is the smallest dyups_shm_zone_size: the original did not start below it.
 const minShmZone = 8 << 10
 
-var defaultDyups = Dyups{ReadMsgTimeout: time.Second, ShmZoneSize: 2 << 20}
+var defaultDyups = Dyups{ReadMsgTimeout: time.Second, ShmZoneSize: 2 << 20, Coalesce: true}
 
 // httpRules are the directives of the http level alone, and those with a block of their own.
 func httpRules() []rule {
@@ -44,6 +44,10 @@ func httpRules() []rule {
 		{Name: "dyups_reload", In: inHTTP, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			w, err := d.Enum(0, "keep", "reset")
 			l.b.site.Dyups.ReloadReset = w == "reset"
+			return err
+		}},
+		{Name: "dyups_coalesce", In: inHTTP, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
+			l.b.site.Dyups.Coalesce, err = d.OnOff()
 			return err
 		}},
 		{Name: "dyups_trylock", In: inHTTP, Min: 1, Max: 1, Set: onlyOnOff},

@@ -30,6 +30,7 @@ type Dyups struct {
 	ReadMsgTimeout time.Duration // 1s
 	ShmZoneSize    int64         // 2m
 	ReloadReset    bool          // a reload undoes what commands have done
+	Coalesce       bool          // true: loops under load sleep a moment so as to be woken less often
 }
 
 // HealthCheck is a health_check of a location, for the roof to read.
