@@ -77,6 +77,7 @@ func (ex *exchange) pick() bool {
 func (ex *exchange) unpicked() bool {
 	ex.record(site.Try{Label: ex.up.Name, Status: 502, ConnectNs: -1, HeaderNs: -1})
 	ex.l.eng.logRequest(Err, ex, ex.noServer())
+	ex.leaveQueue() // an error_page may begin anew
 	return ex.fail(502)
 }
 

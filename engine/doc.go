@@ -28,7 +28,8 @@
 //     proxy_request_buffering is off: then they stream.
 //   - An acknowledged change holds: a request that no server has got anything of goes by the table in force when its body is
 //     there and its connection stands, and so does each further try of one that failed; the answer to a change waits until every
-//     loop has ended its turn.
+//     loop has ended its turn. One that waits in the queue of an upstream which is deleted gets 502: it was promised a server of
+//     that group, and is not looked up as a host name of DNS as one that comes later is.
 //   - Large plain response bodies go from socket to socket through a pipe, by splice(2), unless the kernel paces the client's
 //     connection (splice_linux.go has the numbers); what is copied is read in large pieces while the client keeps up.
 //

@@ -22,11 +22,16 @@ func (ex *exchange) proxy() bool {
 		ex.r.ProxyPort = 80
 	}
 	ex.table = ex.tableNow()
+	was := ex.up
 	ex.up = nil
 	if !ex.target.HasPort && ex.target.Unix == "" {
 		ex.up = ex.table.Lookup(ex.target.Name)
 	}
 	if ex.listed = ex.up != nil; !ex.listed {
+		if ex.waiter != nil { // it was promised a server of that group: whoever has the same name is somebody else
+			ex.up = was
+			return ex.unpicked()
+		}
 		if ex.up = ex.implicit(); ex.up == nil {
 			return ex.resolve()
 		}
@@ -126,7 +131,6 @@ func newServer(ap netip.AddrPort, unix string) *upstream.Server {
 
 // resolve asks for the addresses of a name that is no upstream, off the loop.
 func (ex *exchange) resolve() bool {
-	ex.leaveQueue() // of an upstream that was deleted meanwhile
 	l, name, res := ex.l, string(ex.target.Name), ex.r.Loc.Resolver
 	if res == nil {
 		return ex.unresolved("no resolver defined to resolve " + name)

@@ -83,6 +83,8 @@ func (ex *exchange) leaveQueue() {
 // noServer is what the log says about a request for which there is none.
 func (ex *exchange) noServer() string {
 	switch {
+	case ex.waiter != nil && !ex.listed:
+		return "upstream was deleted while the request waited in its queue"
 	case ex.waiter != nil:
 		return "upstream queue timed out while connecting to upstream"
 	case ex.up.QueueMax > 0 && ex.up.Queue.Waiting() >= ex.up.QueueMax:

@@ -128,7 +128,7 @@ func TestQueueTimeout(t *testing.T) {
 }
 
 // TestQueueUpdates: a server that is added, or a bound that is raised, is for those who wait; they keep their turn when the
-// upstream is replaced, also when it is to have no queue any more, and go elsewhere when it is deleted.
+// upstream is replaced, also when it is to have no queue any more, and get 502 when it is deleted.
 func TestQueueUpdates(t *testing.T) {
 	g, h := newGate(t), newGate(t)
 	r := newRig(t, 2, fmt.Sprintf(queueConf, g.addr, "queue 4;"))
@@ -153,13 +153,69 @@ func TestQueueUpdates(t *testing.T) {
 	if errs := r.store.Apply([]upstream.Change{{Name: "u"}}); errs[0] != nil {
 		t.Fatal(errs[0])
 	}
-	c.want(502, "") // u is no name of a server either
+	c.want(502, "")
 	g.leave <- true
 	g.leave <- true
 	h.leave <- true
 	first.want(200, "/0")
 	a.want(200, "/1")
 	b.want(200, "/2")
+}
+
+// TestQueueDeleted: who waits in the queue of an upstream that is deleted was promised one of its servers, and gets none
+// that has the same name in DNS: it is answered at once, also by an error_page that has a queue of its own. Who comes later goes by
+// DNS.
+func TestQueueDeleted(t *testing.T) {
+	g, dns := newGate(t), newGate(t)
+	_, port, _ := net.SplitHostPort(dns.addr)
+	r := newRig(t, 2, `resolver 127.0.0.1:1; upstream local.test { server `+g.addr+` max_conns=1; queue 4; }
+upstream v { server `+g.addr+`; queue 4; }
+server { listen 127.0.0.1:0; set $name local.test;
+	location / { proxy_pass http://$name; }
+	location /page { proxy_pass http://$name; error_page 502 = /sorry; }
+	location /sorry { proxy_pass http://v; }
+	location /late { proxy_pass http://$name:`+port+`; } }`)
+	queued := func(n int) {
+		t.Helper()
+		wait(t, fmt.Sprintf("%d requests in the queue", n), func() bool {
+			return r.store.Load().Lookup([]byte("local.test")).Queue.Waiting() == n
+		})
+	}
+	first := r.ask("/0")
+	g.next(t)
+	var cs []*client
+	for i, path := range []string{"/1", "/2", "/page"} {
+		cs = append(cs, r.ask(path))
+		queued(i + 1)
+	}
+	q := r.store.Load().Lookup([]byte("local.test")).Queue
+	if errs := r.store.Apply([]upstream.Change{{Name: "local.test"}}); errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	cs[0].want(502, "")
+	cs[1].want(502, "")
+	if p := g.next(t); p != "/sorry" {
+		t.Errorf("%s arrives, not the error page", p)
+	}
+	g.leave <- true
+	g.leave <- true
+	cs[2].want(200, "/sorry")
+	first.want(200, "/0")
+	if !r.logged("upstream was deleted while the request waited in its queue") {
+		t.Error("the log does not say that the upstream was deleted")
+	}
+	if r.logged("local.test could not") || r.logged("connecting to upstream") {
+		t.Error("a request that waited went on by DNS")
+	}
+	if n := q.Waiting(); n != 0 {
+		t.Errorf("%d requests are left in the queue", n)
+	}
+	late := r.ask("/late")
+	if p := dns.next(t); p != "/late" {
+		t.Errorf("%s arrives", p)
+	}
+	dns.leave <- true
+	late.want(200, "/late")
 }
 
 // TestQueueRecovery: time alone ends a failure, and those who wait notice.
