@@ -45,7 +45,10 @@
 //     same upstream when it is posted.
 //   - JSON. "?format=json", or "Accept: application/json" without a format argument, on all three listings: Content-Type
 //     application/json, 200 with an empty array where the text form has 204, the generation of the table, every server
-//     with all its parameters (times in seconds), and under "body" the definition as text that can be posted.
+//     with all its parameters (times in seconds), and under "body" the definition as text that can be posted. A "server NAME
+//     resolve" line without an address is a server with an empty address, "out":"unresolved" and the reason in "resolve_error"; the
+//     latter also stands at servers that have their addresses from an earlier look-up. In the full form of /detail such a line has
+//     unresolved="REASON" at its end.
 //     A wildcard in Accept means text. Bytes that are not UTF-8 come out as U+FFFD; the text form gives them as they are.
 //
 // An interface mounted below a prefix has the prefix stripped, so every route works there. GET of the whole path "/"

@@ -208,6 +208,32 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestUnresolved: a line whose name has no address is listed where it stands, also before its first look-up has ended.
+func TestUnresolved(t *testing.T) {
+	a, _ := newAdmin(t, 0)
+	var failures []string
+	a.fails = func(names []upstream.Name) []string { return append([]string(nil), failures...) }
+	h := a.Handler(HandlerOptions{})
+	call(h, "POST", "/upstream/x", "server a.test down resolve; server 127.0.0.1:1; server b.test backup service=s resolve;")
+	f := func(first, second string) {
+		t.Helper()
+		const rest = `"max_conns":0,"max_fails":1,"fail_timeout":10,"backup":`
+		want := `"servers":[{"server":"a.test","address":"","weight":1,` + rest + `false,"down":true,"out":"unresolved","resolve":true,"resolve_error":"` + first + `"},` +
+			`{"server":"127.0.0.1:1","address":"127.0.0.1:1","weight":1,` + rest + `false,"down":false},` +
+			`{"server":"b.test","address":"","weight":1,` + rest + `true,"down":false,"out":"unresolved","resolve":true,"service":"s","resolve_error":"` + second + `"}]`
+		if got := string(call(h, "GET", "/upstream/x?format=json", "-").Response.Body()); !strings.Contains(got, want) {
+			t.Errorf("listed as %s, want %s", got, want)
+		}
+		if got, want := string(call(h, "GET", "/detail?format=full", "-").Response.Body()), "down=1 resolve unresolved=\""+first+"\"\n"; !strings.Contains(got, want) {
+			t.Errorf("listed as %s, want %s", got, want)
+		}
+	}
+	failures = []string{"why", ""}
+	f("why", "b.test is being looked up")
+	failures = []string{"", "why"}
+	f("a.test is being looked up", "why")
+}
+
 // TestBody: what "?format=body" shows makes the same upstream, names and all.
 func TestBody(t *testing.T) {
 	a, _ := newAdmin(t, 0)

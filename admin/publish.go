@@ -36,6 +36,9 @@ type Config struct {
 	// QueueBytes bounds the bytes of commands (name and body) that are queued and not yet published. 0 means
 	// DefaultQueueBytes.
 	QueueBytes int64
+	// Failures says for each of the names of a definition in the table why the last look-up of it failed, "" where it did not or
+	// where none has ended yet; for views. It must return at once. Nil: nobody looks them up.
+	Failures func(names []upstream.Name) []string
 	// Log takes one message without time, level and line end; level counts as in nginx (3 error, 6 info). It must not
 	// block and may be called from any goroutine. Nil: nothing is logged.
 	Log func(level int, msg string)
@@ -46,6 +49,7 @@ type Config struct {
 type Admin struct {
 	store *upstream.Store
 	opt   upstream.Options
+	fails func([]upstream.Name) []string // Config.Failures
 	log   func(level int, msg string)
 	limit atomic.Int64
 
@@ -84,6 +88,7 @@ func New(cfg Config) *Admin {
 	a := &Admin{
 		store: cfg.Store,
 		opt:   cfg.Options,
+		fails: cfg.Failures,
 		log:   cfg.Log,
 		wake:  make(chan struct{}, 1),
 		done:  make(chan struct{}),

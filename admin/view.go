@@ -26,13 +26,16 @@ func (m *mount) get(ctx *fasthttp.RequestCtx, p route) {
 		})
 	case p.is("detail"):
 		if f == formatJSON {
-			writeJSON(ctx, listAll(table))
+			writeJSON(ctx, m.admin.listAll(table))
 			return
 		}
 		writeText(ctx, table, func(dst []byte, u *upstream.Upstream) []byte {
 			dst = append(append(dst, u.Name...), '\n')
-			if f == formatBody {
+			switch {
+			case f == formatBody:
 				return append(u.AppendBody(dst), '\n')
+			case f == formatFull && m.admin.fails != nil && u.Spec().HasNames():
+				return append(u.AppendUnresolved(dst, m.admin.failures(u)), '\n')
 			}
 			return append(u.AppendDetail(dst, f == formatFull), '\n')
 		})
@@ -42,7 +45,7 @@ func (m *mount) get(ctx *fasthttp.RequestCtx, p route) {
 		case u == nil:
 			ctx.SetStatusCode(fasthttp.StatusNotFound)
 		case f == formatJSON:
-			writeJSON(ctx, describe(u))
+			writeJSON(ctx, m.admin.describe(u))
 		default:
 			buf := bytebufferpool.Get()
 			if f == formatBody {
@@ -145,7 +148,8 @@ type upstreamView struct {
 	Servers []serverView `json:"servers"`
 }
 
-// serverView is the JSON form of one server of an upstream; times are in seconds.
+// serverView is the JSON form of one server of an upstream; times are in seconds. A line whose name has no address now is one
+// view, with an empty address.
 type serverView struct {
 	Server      string  `json:"server"`  // as written
 	Address     string  `json:"address"` // as listed by GET /upstream/NAME
@@ -157,10 +161,12 @@ type serverView struct {
 	Backup      bool    `json:"backup"`
 	Down        bool    `json:"down"`
 	Drain       bool    `json:"drain,omitempty"`
-	Out         string  `json:"out,omitempty"` // why it gets no new requests now: see upstream.Why
+	Out         string  `json:"out,omitempty"` // why it gets no new requests now: see upstream.Why, and outUnresolved
 	Route       string  `json:"route,omitempty"`
 	Resolve     bool    `json:"resolve,omitempty"`
 	Service     string  `json:"service,omitempty"`
+	// ResolveError says why the name of the line could not be looked up the last time; its last addresses stay.
+	ResolveError string `json:"resolve_error,omitempty"`
 }
 
 func listNames(t *upstream.Table) nameList {
@@ -172,16 +178,16 @@ func listNames(t *upstream.Table) nameList {
 	return l
 }
 
-func listAll(t *upstream.Table) detailList {
+func (a *Admin) listAll(t *upstream.Table) detailList {
 	l := detailList{Generation: t.Generation(), Upstreams: make([]upstreamView, 0, t.Len())}
 	t.All(func(u *upstream.Upstream) bool {
-		l.Upstreams = append(l.Upstreams, describe(u))
+		l.Upstreams = append(l.Upstreams, a.describe(u))
 		return true
 	})
 	return l
 }
 
-func describe(u *upstream.Upstream) upstreamView {
+func (a *Admin) describe(u *upstream.Upstream) upstreamView {
 	v := upstreamView{
 		Name:    u.Name,
 		Method:  u.Method,
@@ -190,26 +196,65 @@ func describe(u *upstream.Upstream) upstreamView {
 		Panic:   u.Panics(),
 		Servers: make([]serverView, 0, len(u.Servers)),
 	}
+	var failures []string
+	if u.Spec().HasNames() {
+		failures = a.failures(u)
+	}
 	now := upstream.NowNs()
-	for i, s := range u.Servers {
-		v.Servers = append(v.Servers, serverView{
-			Server:      s.Name,
-			Address:     s.Label,
-			Weight:      s.Weight,
-			MaxConns:    s.MaxConns,
-			MaxFails:    s.MaxFails,
-			FailTimeout: s.FailTimeout.Seconds(),
-			SlowStart:   s.SlowStart.Seconds(),
-			Backup:      s.Backup,
-			Down:        s.Down,
-			Drain:       s.Drain,
-			Out:         u.Why(i, now),
-			Route:       s.Route,
-			Resolve:     s.Resolve,
-			Service:     s.Service,
-		})
+	for _, l := range u.Lines() {
+		failure := ""
+		if l.Name >= 0 {
+			failure = failures[l.Name]
+		}
+		if l.N == 0 {
+			s := view(l.Server, failure)
+			s.Address, s.Out = "", outUnresolved
+			v.Servers = append(v.Servers, s)
+		}
+		for i := l.First; i < l.First+l.N; i++ {
+			s := view(u.Servers[i], failure)
+			s.Out = u.Why(i, now)
+			v.Servers = append(v.Servers, s)
+		}
 	}
 	return v
+}
+
+// outUnresolved is serverView.Out of a line whose name has no address.
+const outUnresolved = "unresolved"
+
+func view(s *upstream.Server, failure string) serverView {
+	return serverView{
+		Server:       s.Name,
+		Address:      s.Label,
+		Weight:       s.Weight,
+		MaxConns:     s.MaxConns,
+		MaxFails:     s.MaxFails,
+		FailTimeout:  s.FailTimeout.Seconds(),
+		SlowStart:    s.SlowStart.Seconds(),
+		Backup:       s.Backup,
+		Down:         s.Down,
+		Drain:        s.Drain,
+		Route:        s.Route,
+		Resolve:      s.Resolve,
+		Service:      s.Service,
+		ResolveError: failure,
+	}
+}
+
+// failures says for each of the names of u why it could not be looked up the last time. What has no address always has a reason.
+func (a *Admin) failures(u *upstream.Upstream) []string {
+	names := u.Spec().Names()
+	texts := make([]string, len(names))
+	if a.fails != nil {
+		texts = a.fails(names)
+	}
+	for _, l := range u.Lines() {
+		if l.N == 0 && texts[l.Name] == "" {
+			texts[l.Name] = names[l.Name].Host + " is being looked up"
+		}
+	}
+	return texts
 }
 
 // writeJSON sends v, with a final line feed. Bytes of a name that are not UTF-8 come out as U+FFFD.

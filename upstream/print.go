@@ -18,6 +18,47 @@ func (u *Upstream) AppendServers(dst []byte) []byte {
 	return dst
 }
 
+// Line is one server directive of an upstream. Its servers are N of Upstream.Servers from First on.
+type Line struct {
+	Server   *Server // stands for the directive: as written where its name is looked up again and again, else the first of its servers
+	First, N int     // N is 0 where the name has no address
+	Name     int     // index in Spec.Names, -1: it is no such name
+}
+
+// Lines gives the server directives in order.
+func (u *Upstream) Lines() []Line {
+	if u.spec == nil {
+		lines := make([]Line, len(u.Servers))
+		for i, s := range u.Servers {
+			lines[i] = Line{s, i, 1, -1}
+		}
+		return lines
+	}
+	lines := make([]Line, len(u.spec.lines))
+	names := 0
+	for i, l := range u.spec.lines {
+		lines[i] = Line{u.spec.of(l), l.first, l.n, -1}
+		if l.named != nil {
+			lines[i].Name = names
+			names++
+		}
+	}
+	return lines
+}
+
+// AppendUnresolved is the full form of AppendDetail, and says behind a line whose name has no address why that is; failures are the
+// texts for each of Spec.Names.
+func (u *Upstream) AppendUnresolved(dst []byte, failures []string) []byte {
+	for _, l := range u.Lines() {
+		dst = l.Server.appendFull(dst)
+		if l.N == 0 {
+			dst = strconv.AppendQuote(append(dst[:len(dst)-1], " unresolved="...), failures[l.Name])
+			dst = append(dst, '\n')
+		}
+	}
+	return dst
+}
+
 // AppendDetail appends what GET /detail shows under the upstream's name, a line for each statement. A host name shows
 // as its first address, as in the original.
 //

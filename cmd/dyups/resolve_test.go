@@ -248,6 +248,36 @@ upstream two { server late.test:`+port+` resolve; server 127.0.0.2:`+port+`;`))
 	p.answersFrom("two", "127.0.0.1", "127.0.0.2")
 }
 
+// TestUnresolvedShown: a name without an address is listed with the reason, and so is one that only has its last addresses; what
+// is listed as text, and can be posted back, says nothing of it.
+func TestUnresolvedShown(t *testing.T) {
+	z := newZone(t, "b.test. 1 A 127.0.0.2")
+	p := serve(t, resolving(z, "server 127.0.0.1:1; server a.test:2 resolve weight=3; server b.test:4 resolve;"))
+	list := func(query string) string { return mustAPI(t, p.addr("api"), "GET", "/detail"+query, "") }
+	has := func(what, query, text string) {
+		t.Helper()
+		p.until(what, func() bool { return strings.Contains(list(query), text) })
+	}
+	const nothing = `"max_conns":0,"max_fails":1,"fail_timeout":10,"backup":false,"down":false`
+	has("the reason", "?format=json", `{"server":"a.test:2","address":"","weight":3,`+nothing+
+		`,"out":"unresolved","resolve":true,"resolve_error":"a.test could not be resolved (3: Host not found)"},`+
+		`{"server":"b.test:4","address":"127.0.0.2:4","weight":1,`+nothing+`,"resolve":true}]`)
+	has("the reason", "?format=full", "server a.test:2 weight=3 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0 resolve"+
+		" unresolved=\"a.test could not be resolved (3: Host not found)\"\nserver b.test:4 weight=1 max_conns=0 max_fails=1 fail_timeout=10 backup=0 down=0 resolve\n")
+	if got, want := list(""), "dyn\nserver 127.0.0.1:1;\nserver a.test:2 weight=3 resolve;\nserver b.test:4 resolve;\n\n"; got != want {
+		t.Errorf("the listing is %q, want %q", got, want)
+	}
+	z.fail()
+	has("another reason", "?format=json", `"address":"127.0.0.2:4","weight":1,`+nothing+
+		`,"resolve":true,"resolve_error":"b.test could not be resolved (2: Server failure)"}]`)
+	z.set(t, "a.test. 1 A 127.0.0.3", "b.test. 1 A 127.0.0.2")
+	has("the address", "?format=json", `{"server":"a.test:2","address":"127.0.0.3:2","weight":3,`+nothing+`,"resolve":true},`+
+		`{"server":"b.test:4","address":"127.0.0.2:4","weight":1,`+nothing+`,"resolve":true}]`)
+	if got := list("?format=full"); strings.Contains(got, "unresolved") {
+		t.Errorf("the full listing is %q", got)
+	}
+}
+
 // TestNamesOfSystem: without a resolver directive the system's is asked; localhost is known everywhere.
 func TestNamesOfSystem(t *testing.T) {
 	port := namedOn(t, "127.0.0.1")

@@ -113,7 +113,7 @@ func (s *server) build(c *configuration) (*engine.Prepared, error) {
 	}
 	s.current.Store(c)
 	s.admin = admin.New(admin.Config{
-		Store: s.store, Options: s.commandOptions(), QueueBytes: c.site.Dyups.ShmZoneSize, Log: s.notice,
+		Store: s.store, Options: s.commandOptions(), Failures: s.names.Failures, QueueBytes: c.site.Dyups.ShmZoneSize, Log: s.notice,
 	})
 	s.names.SetDefault(defaultResolver(c.site))
 	s.names.Follow(s.store, s.admin.Apply)

@@ -72,6 +72,7 @@ type target struct {
 	users  map[string]int     // how many lines of which upstream, by its key
 	cancel context.CancelFunc // ends the refresher
 	addrs  []upstream.Address // the last good answer, nil before the first one; not written again
+	failed string             // what the last look-up said if it failed, "" after one that did not
 }
 
 // NewNames makes a Names that asks through r and tells log about answers; log must not block, nil: nothing is told. Until
@@ -211,7 +212,7 @@ func (n *Names) mark(key string) {
 func (n *Names) learn(t *target, addrs []upstream.Address) (was []upstream.Address, changed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	was = t.addrs
+	was, t.failed = t.addrs, ""
 	if slices.Equal(was, addrs) {
 		return was, false
 	}
@@ -220,6 +221,27 @@ func (n *Names) learn(t *target, addrs []upstream.Address) (was []upstream.Addre
 		n.mark(key)
 	}
 	return was, true
+}
+
+// fail notes that the last look-up of t failed.
+func (n *Names) fail(t *target, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t.failed = text
+}
+
+// Failures says for each of names, in the words of the log, why the last look-up of it failed; "" where it did not, or where none
+// has ended yet. The names are those of a definition in the table.
+func (n *Names) Failures(names []upstream.Name) []string {
+	texts := make([]string, len(names))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, name := range names {
+		if t := n.targets[targetKey(effective(n.def, name), name)]; t != nil {
+			texts[i] = t.failed
+		}
+	}
+	return texts
 }
 
 // publish brings upstreams in line with the answers, one after the other; until Close.

@@ -207,8 +207,13 @@ func TestLastAnswerStays(t *testing.T) {
 	f.stub.sick.Store(true)
 	f.wantLog("4 a.test could not be resolved (2: Server failure); its last addresses stay: 127.0.0.1")
 	f.askedAgain(6)
+	failed := func() string { return f.names.Failures(f.spec("server a.test resolve;").Names())[0] }
+	if got := failed(); got != "a.test could not be resolved (2: Server failure)" {
+		t.Errorf("the failure is %q", got)
+	}
 	f.stub.sick.Store(false)
 	f.wantLog("5 a.test can be resolved again")
+	f.until("the failure to be over", func() bool { return failed() == "" })
 	f.stub.set(t)
 	f.wantLog("4 a.test could not be resolved (3: Host not found); its last addresses stay: 127.0.0.1")
 	f.stub.mute.Store(true)

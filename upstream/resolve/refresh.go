@@ -45,7 +45,9 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 			pause(ctx, n.pauseFor(t.cfg, expires))
 		default:
 			failures++
-			if text := failure(t.name, err); text != said {
+			text := failure(t.name, err)
+			n.fail(t, text)
+			if text != said {
 				said = text
 				if known != nil {
 					text += "; its last addresses stay: " + list(known)
