@@ -84,21 +84,23 @@ func TestRefused(t *testing.T) {
 		gen := s.Load().Generation()
 		ctx := call(h, "POST", "/upstream/x", body)
 		text := string(ctx.Response.Body())
-		if ctx.Response.StatusCode() != 400 || !strings.HasPrefix(text, "add server failed: "+place+": ") {
+		if ctx.Response.StatusCode() != 400 || !strings.HasPrefix(text, "add server failed: "+place) {
 			t.Errorf("%q: %d %q, want 400 at %s", body, ctx.Response.StatusCode(), text, place)
 		}
 		if s.Load().Generation() != gen {
 			t.Errorf("%q changed the table", body)
 		}
 	}
-	f("", "1:1")
-	f("server 127.0.0.1:80;\n  foo bar;", "2:3")
-	f("server 127.0.0.1:80 weight=0;", "1:28")
-	f("server 127.0.0.1:0;", "1:8")
-	f("server nx.test;", "1:8")
-	f("server 127.0.0.1; include /etc/passwd;", "1:19")
-	f("server 127.0.0.1; } upstream evil { server 127.0.0.1;", "1:19")
-	f("server 127.0.0.1; root /tmp;", "1:19")
+	f("", "1:1: ")
+	f("server 127.0.0.1:80;\n  foo bar;", "2:3: ")
+	f("server 127.0.0.1:80 weight=0;", "1:28: ")
+	f("server 127.0.0.1:0;", "1:8: ")
+	f("server nx.test;", "1:8: ")
+	f("server 127.0.0.1; include /etc/passwd;", "1:19: ")
+	f("server 127.0.0.1; } upstream evil { server 127.0.0.1;", "1:19: ")
+	f("server 127.0.0.1; root /tmp;", "1:19: ")
+	f("server 127.0.0.1;\n keepalive 1;\n keepalive 2;", "3:2: \"keepalive\" directive is duplicate, first at 2:2")
+	f("server 127.0.0.1; \"abc", "1:23: unexpected end of file, expecting the closing '\"' of the parameter at 1:19")
 }
 
 // TestPostBack posts what GET lists and wants the same listing.

@@ -50,7 +50,7 @@ func parsePlace(s string) (place, error) {
 		return p, nil
 	}
 	if !isHostName(host) {
-		return place{}, notFound(s)
+		return place{}, fmt.Errorf("%w, it must be ADDRESS[:PORT], [V6][:PORT], unix:PATH, or NAME[:PORT] of letters, digits, \"-\", \"_\" and dots", notFound(s))
 	}
 	p.host = host
 	return p, nil

@@ -82,7 +82,7 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 	}
 	switch {
 	case persistent >= 0 && !c.DefaultDown:
-		return nil, conf.Errorf(d.Args[persistent].Pos, "\"persistent\" stands without \"mandatory\" in \"health_check\"")
+		return nil, conf.Errorf(d.Args[persistent].Pos, "\"persistent\" stands without \"mandatory\" in \"health_check\", it is allowed beside that")
 	case ofHTTP >= 0 && c.Type != CheckHTTP:
 		return nil, conf.Errorf(d.Args[ofHTTP].Pos, "parameter %q of \"health_check\" is for type=http, found type=%s", d.Args[ofHTTP].Text, c.Type)
 	}

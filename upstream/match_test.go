@@ -122,7 +122,7 @@ func TestHealthCheck(t *testing.T) {
 	for body, want := range map[string]string{
 		"health_check match=no;":          `2:20: invalid value "no" of parameter "match" in "health_check" directive, it must be the name of a match block of the http block`,
 		"health_check uri=x;":             `2:18: invalid value "x" of parameter "uri" in "health_check" directive, it must be a path that begins with "/"`,
-		"health_check persistent;":        `2:14: "persistent" stands without "mandatory" in "health_check"`,
+		"health_check persistent;":        `2:14: "persistent" stands without "mandatory" in "health_check", it is allowed beside that`,
 		"health_check type=tcp uri=/;":    `2:23: parameter "uri=/" of "health_check" is for type=http, found type=tcp`,
 		"health_check interval=0;":        `2:23: invalid value "0" of parameter "interval" in "health_check" directive, it must be a time above 0`,
 		"panic_threshold 0%;":             `2:17: invalid value "0%" in "panic_threshold" directive, it must be a share from 1% to 100%`,

@@ -130,7 +130,7 @@ func (p *parsing) server(d *conf.Directive) error {
 	default:
 		addrs, err := p.resolve(to.host)
 		if err != nil {
-			return conf.Errorf(d.Args[0].Pos, "%v: %v", notFound(s.Name), err)
+			return conf.Errorf(d.Args[0].Pos, "%v: %v; it must be an address, a name that is known now, or have the parameter \"resolve\"", notFound(s.Name), err)
 		}
 		for _, a := range addrs {
 			p.add(s, a.Unmap(), to.port)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -61,11 +62,9 @@ func (p *parsing) check(d *conf.Directive) error {
 		var err error
 		switch {
 		case valued && key == "interval":
-			n, err = v.Int(1, maxMilliseconds)
-			c.Interval = time.Duration(n) * time.Millisecond
+			c.Interval, err = inMilliseconds(v)
 		case valued && key == "timeout":
-			n, err = v.Int(1, maxMilliseconds)
-			c.Timeout = time.Duration(n) * time.Millisecond
+			c.Timeout, err = inMilliseconds(v)
 		case valued && key == "rise":
 			c.Rise, err = v.Int(1, 1<<20)
 		case valued && key == "fall":
@@ -88,6 +87,15 @@ func (p *parsing) check(d *conf.Directive) error {
 	}
 	p.checked = true
 	return nil
+}
+
+// inMilliseconds reads a time of check, which has no unit.
+func inMilliseconds(v conf.Value) (time.Duration, error) {
+	n, err := v.Int(1, maxMilliseconds)
+	if err != nil {
+		return 0, v.Invalid(fmt.Sprintf("a whole number of milliseconds from 1 to %d", maxMilliseconds))
+	}
+	return time.Duration(n) * time.Millisecond, nil
 }
 
 func checkType(v conf.Value) (CheckType, error) {

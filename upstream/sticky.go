@@ -169,8 +169,10 @@ func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 			s.Expires = Forever
 		case valued && key == "expires":
 			s.Expires, err = v.TimeSeconds()
-		case valued && key == "secret" && v.Text != "":
-			s.secret = v.Text
+		case valued && key == "secret":
+			if s.secret = v.Text; s.secret == "" {
+				return v.Invalid("a text, the same one on every proxy of a group")
+			}
 		case valued && key == "samesite":
 			if !strings.Contains(v.Text, "$") && !IsSameSite(v.Text) {
 				return v.Invalid("\"strict\", \"lax\", \"none\" or a variable")

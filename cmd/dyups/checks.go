@@ -16,12 +16,17 @@ type checkSet struct {
 
 // newCheckSet reads the match blocks and the health_check directives of a site.
 func newCheckSet(s *site.Site) (*checkSet, error) {
+	first := map[string]conf.Pos{}
 	set := &checkSet{match: map[string]string{}, of: map[string]*upstream.Check{}}
 	for _, d := range s.Matches {
 		name := d.Args[0]
-		if _, ok := set.match[name.Text]; ok {
-			return nil, conf.Errorf(name.Pos, "duplicate match block %q", name.Text)
+		if name.Text == "" {
+			return nil, d.Value(0).Invalid("a name")
 		}
+		if at, ok := first[name.Text]; ok {
+			return nil, conf.Errorf(name.Pos, "duplicate match block %q, the first is at %s", name.Text, at.From(name.Pos))
+		}
+		first[name.Text] = name.Pos
 		if _, err := upstream.ParseMatch(d.Block); err != nil {
 			return nil, err
 		}

@@ -76,9 +76,12 @@ func TestChecks(t *testing.T) {
 // TestHealthCheckTold: -t says which upstream of a health_check is not there, and where match blocks are wrong.
 func TestHealthCheckTold(t *testing.T) {
 	for conf, want := range map[string]string{
-		"server { location / { proxy_pass http://nobody; health_check; } }":                                       `upstream "nobody" of "health_check" is not in the files; it is checked once a command defines it`,
-		"match a { status 200; } match a { status 200; }":                                                         `duplicate match block "a"`,
-		"match a { status x; }":                                                                                   `invalid value "x" in "status" directive`,
+		"server { location / { proxy_pass http://nobody; health_check; } }": `upstream "nobody" of "health_check" is not in the files; it is checked once a command defines it`,
+		"match a { status 200; } match a { status 200; }":                   `duplicate match block "a", the first is at 2:14`,
+		"match \"\" { status 200; }":                                        `invalid value "" in "match" directive, it must be a name`,
+		"check interval=1;":                                                 `"check" directive is not allowed here; it is allowed in upstream`,
+		"upstream u { root /x; }":                                           `"root" directive is not allowed here; it is allowed in http, server, location, if; allowed here: check, `,
+		"match a { status x; }":                                             `invalid value "x" in "status" directive`,
 		"upstream u { server 127.0.0.1:1; } server { location / { proxy_pass http://u; health_check match=a; } }": `the name of a match block`,
 	} {
 		name := filepath.Join(t.TempDir(), "c")

@@ -113,7 +113,7 @@ func (l *loader) load(ctx context.Context) (*configuration, error) {
 		name := d.Args[0].Text
 		key := upstream.Key(name)
 		if at, ok := seen[key]; ok {
-			return nil, conf.Errorf(d.Args[0].Pos, "duplicate upstream %q, the first is at %v", name, at)
+			return nil, conf.Errorf(d.Args[0].Pos, "duplicate upstream %q, the first is at %s", name, at.From(d.Args[0].Pos))
 		}
 		seen[key] = d.Args[0].Pos
 		opt.End = d.End

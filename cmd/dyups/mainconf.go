@@ -11,6 +11,7 @@ import (
 
 	"dyups/codec/conf"
 	"dyups/engine"
+	"dyups/engine/site"
 	"dyups/upstream"
 )
 
@@ -139,8 +140,16 @@ var eventsTable = conf.NewTable(
 
 // The tables tell each other's directives from unknown ones.
 func init() {
-	mainTable.Elsewhere(eventsTable.Names()).Elsewhere(upstream.Rules.Names())
-	eventsTable.Elsewhere(mainTable.Names())
+	all := map[string]conf.Context{}
+	for _, names := range []map[string]conf.Context{mainTable.Names(), eventsTable.Names(), site.Directives(), upstream.Rules.Names()} {
+		for name, in := range names {
+			all[name] |= in
+		}
+	}
+	mainTable.Elsewhere(all)
+	eventsTable.Elsewhere(all)
+	site.Elsewhere(all)
+	upstream.Rules.Elsewhere(all)
 }
 
 func onOff(name string) conf.Rule[*mainConf] {

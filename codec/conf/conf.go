@@ -17,6 +17,14 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
 }
 
+// From is the place as an error at another place names it: without the file where that is the same one.
+func (p Pos) From(other Pos) string {
+	if p.File == other.File {
+		p.File = ""
+	}
+	return p.String()
+}
+
 // Word is one token with its quotes and escapes resolved the way nginx does. Pos is its first byte, the quote if it
 // has one. Quoted tells "on" from on, which no directive of nginx does; Print needs it.
 type Word struct {

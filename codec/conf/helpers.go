@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -57,6 +58,14 @@ func (v Value) Invalid(allowed string) *Error {
 	return Errorf(v.Pos, "invalid value %s%s in %s directive, it must be %s", quote(v.Text), of, quote(v.in), allowed)
 }
 
+// allowed gives what is allowed: the bound, or the form where that is not kept.
+func allowed(beyond bool, bound, form string) string {
+	if beyond {
+		return bound
+	}
+	return form
+}
+
 // OnOff reads "on" or "off" in either case, as nginx does.
 func (v Value) OnOff() (bool, error) {
 	switch {
@@ -73,7 +82,7 @@ func (v Value) OnOff() (bool, error) {
 func (v Value) Int(min, max int) (int, error) {
 	n, rest, ok := leadingInt(v.Text)
 	if !ok || rest != "" || n < int64(min) || n > int64(max) {
-		if max == math.MaxInt {
+		if max == math.MaxInt && n < math.MaxInt64 {
 			return 0, v.Invalid(fmt.Sprintf("a whole number of at least %d", min))
 		}
 		return 0, v.Invalid(fmt.Sprintf("a whole number from %d to %d", min, max))
@@ -85,7 +94,7 @@ func (v Value) Int(min, max int) (int, error) {
 func (v Value) Size() (int64, error) {
 	n, err := Size(v.Text)
 	if err != nil {
-		return 0, v.Invalid(sizeForm)
+		return 0, v.Invalid(allowed(errors.Is(err, errTooLarge), largestForm, sizeForm))
 	}
 	return n, nil
 }
@@ -94,7 +103,7 @@ func (v Value) Size() (int64, error) {
 func (v Value) Time() (time.Duration, error) {
 	t, err := Time(v.Text)
 	if err != nil {
-		return 0, v.Invalid(timeForm)
+		return 0, v.Invalid(allowed(errors.Is(err, errTooLong), longestForm, timeForm))
 	}
 	return t, nil
 }
@@ -103,7 +112,7 @@ func (v Value) Time() (time.Duration, error) {
 func (v Value) TimeSeconds() (time.Duration, error) {
 	t, err := TimeSeconds(v.Text)
 	if err != nil {
-		return 0, v.Invalid(secondsForm)
+		return 0, v.Invalid(allowed(errors.Is(err, errTooLong), longestForm, secondsForm))
 	}
 	return t, nil
 }

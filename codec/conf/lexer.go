@@ -147,7 +147,7 @@ func (l *lexer) quoted() error {
 	}
 	switch {
 	case l.off == len(l.src):
-		return Errorf(l.pos(), "unexpected end of file, expecting the closing '%c' of the parameter at %v", q, l.start)
+		return Errorf(l.pos(), "unexpected end of file, expecting the closing '%c' of the parameter at %s", q, l.start.From(l.pos()))
 	case len(l.word.Text) > maxWord:
 		return Errorf(l.start, "too long parameter, it may have up to %d bytes, probably missing terminating '%c' character",
 			maxWord, q)

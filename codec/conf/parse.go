@@ -84,7 +84,7 @@ func (p *parser) statement(open *Directive) (*Directive, error) {
 		case kind == tokenEOF && len(p.args) > 0:
 			return nil, p.unfinished(at, `end of file, expecting ";" or "}"`)
 		case kind == tokenEOF && open != nil:
-			return nil, Errorf(at, `unexpected end of file, expecting "}" of %s at %v`, quote(open.Name.Text), open.Name.Pos)
+			return nil, Errorf(at, `unexpected end of file, expecting "}" of %s at %s`, quote(open.Name.Text), open.Name.Pos.From(at))
 		case kind == tokenEOF:
 			return nil, nil
 		case kind == tokenClose && len(p.args) > 0:

@@ -79,7 +79,7 @@ func (t *Table[T]) Apply(ctx Context, v T, ds []*Directive) error {
 		if !r.Many {
 			// A scan and no map: it costs at most one pass a rule, since the second directive is an error.
 			if first := slices.IndexFunc(ds[:i], func(o *Directive) bool { return o.Name.Text == r.Name }); first >= 0 {
-				return d.Errorf("is duplicate, first at %v", ds[first].Name.Pos)
+				return d.Errorf("is duplicate, first at %s", ds[first].Name.Pos.From(d.Name.Pos))
 			}
 		}
 		if r.Set == nil {
@@ -110,9 +110,6 @@ const maxListed = 24
 
 // refuse is the error for a directive that has no rule in ctx.
 func (t *Table[T]) refuse(ctx Context, d *Directive) *Error {
-	if in := t.known[d.Name.Text]; in != 0 {
-		return d.Errorf("is not allowed here; it is allowed in %v", in)
-	}
 	var here []string
 	for name, in := range t.known {
 		if in&ctx != 0 {
@@ -120,6 +117,13 @@ func (t *Table[T]) refuse(ctx Context, d *Directive) *Error {
 		}
 	}
 	slices.Sort(here)
+	if in := t.known[d.Name.Text]; in != 0 {
+		also := ""
+		if len(here) > 0 && len(here) <= maxListed {
+			also = "; allowed here: " + strings.Join(here, ", ")
+		}
+		return d.Errorf("is not allowed here; it is allowed in %v%s", in, also)
+	}
 	elsewhere := slices.Sorted(maps.Keys(t.known))
 	msg := "unknown directive " + quote(d.Name.Text)
 	family := slices.DeleteFunc(slices.Clone(here), func(name string) bool { return word(name) != word(d.Name.Text) })

@@ -63,3 +63,14 @@ func TestContextString(t *testing.T) {
 	f(HTTP|Server|Location, "http, server, location")
 	f(Events|If|LimitExcept|Upstream|Types|Map, "events, if, limit_except, upstream, types, map")
 }
+
+// TestFrom: a place in the same text goes without its file.
+func TestFrom(t *testing.T) {
+	here := Pos{"a.conf", 3, 4}
+	if got := (Pos{"a.conf", 1, 2}).From(here); got != "1:2" {
+		t.Errorf("in the same file: %q", got)
+	}
+	if got := (Pos{"b.conf", 1, 2}).From(here); got != "b.conf:1:2" {
+		t.Errorf("in another file: %q", got)
+	}
+}

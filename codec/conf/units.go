@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -12,6 +13,14 @@ const (
 	sizeForm    = "a number of bytes, or of k, m or g: 512, 4k, 8m, 1g"
 	timeForm    = "a time such as 500ms, 10s, 1m30s or 1d; a plain number is seconds"
 	secondsForm = "a time in whole seconds such as 10s, 1m30s or 1d; a plain number is seconds"
+	longestForm = "a time of at most 292 years"
+	largestForm = "a size below 8589934592g"
+)
+
+// What has the right form and is beyond its bound.
+var (
+	errTooLong  = errors.New("it is over 292 years")
+	errTooLarge = errors.New("it is too large")
 )
 
 // Size reads a size in bytes the way nginx does: decimal digits and at most one unit k, m or g in either case,
@@ -33,11 +42,14 @@ func Size(s string) (int64, error) {
 		}
 	}
 	n, rest, ok := leadingInt(digits)
+	if !ok && n == math.MaxInt64 && strings.Trim(rest, "0123456789") == "" {
+		return 0, fmt.Errorf("cannot read size %s: %w", quote(s), errTooLarge)
+	}
 	if !ok || rest != "" {
 		return 0, fmt.Errorf("cannot read size %s: it must be %s", quote(s), sizeForm)
 	}
 	if n > math.MaxInt64/scale {
-		return 0, fmt.Errorf("cannot read size %s: it is too large", quote(s))
+		return 0, fmt.Errorf("cannot read size %s: %w", quote(s), errTooLarge)
 	}
 	return n * scale, nil
 }
@@ -82,6 +94,9 @@ func parseTime(s string, units []struct {
 	for first := true; first || rest != ""; first = false {
 		n, after, ok := leadingInt(rest)
 		if !ok {
+			if n == math.MaxInt64 {
+				return 0, fmt.Errorf("cannot read time %s: %w", quote(s), errTooLong)
+			}
 			return bad()
 		}
 		// A unit is all up to the next digit or space, so that "5m" and "5ms" are told apart.
@@ -104,7 +119,7 @@ func parseTime(s string, units []struct {
 		}
 		rest = strings.TrimLeft(after[len(unit):], " ")
 		if n > (math.MaxInt64-total)/int64(scale) {
-			return 0, fmt.Errorf("cannot read time %s: it is over 292 years", quote(s))
+			return 0, fmt.Errorf("cannot read time %s: %w", quote(s), errTooLong)
 		}
 		total += n * int64(scale)
 	}

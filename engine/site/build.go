@@ -177,7 +177,7 @@ func (b *builder) confDir() string {
 func upstreamBlock(l *level, d *conf.Directive) error {
 	key := strings.ToLower(d.Args[0].Text)
 	if at, ok := l.b.unnamed[key]; ok {
-		return conf.Errorf(d.Args[0].Pos, "duplicate upstream %q, the first is at %s", d.Args[0].Text, at)
+		return conf.Errorf(d.Args[0].Pos, "duplicate upstream %q, the first is at %s", d.Args[0].Text, at.From(d.Args[0].Pos))
 	}
 	l.b.unnamed[key] = d.Args[0].Pos
 	l.b.site.Upstreams = append(l.b.site.Upstreams, d)
@@ -204,6 +204,13 @@ func init() { // the rules reach table through nested blocks: a plain initialise
 	}
 	table = conf.NewTable(all...)
 }
+
+// Directives gives the directives of this room, with the contexts that each may stand in. The map is the caller's.
+func Directives() map[string]conf.Context { return table.Names() }
+
+// Elsewhere tells this room about directives of others, so that it tells those that are not allowed in a place from unknown ones.
+// It is for the time before the first New.
+func Elsewhere(names map[string]conf.Context) { table.Elsewhere(names) }
 
 // onOff and size make the rules of single settings.
 func onOff(name string, in conf.Context, at func(*level) *bool) rule {

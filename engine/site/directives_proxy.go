@@ -290,7 +290,7 @@ func (l *level) settleHealth(p *ProxyConf) error {
 	}
 	for _, o := range l.b.site.HealthChecks {
 		if strings.EqualFold(o.Upstream, h.Upstream) {
-			return l.health.Errorf("is the second one of upstream %q, the first is at %s", h.Upstream, o.Directive.Name.Pos)
+			return l.health.Errorf("is the second one of upstream %q, the first is at %s", h.Upstream, o.Directive.Name.Pos.From(l.health.Name.Pos))
 		}
 	}
 	l.b.site.HealthChecks = append(l.b.site.HealthChecks, h)

@@ -189,7 +189,7 @@ func (b *builder) addListens(s *serverDraft) error {
 		}
 		if l.isDefault {
 			if g.chosen {
-				return conf.Errorf(l.pos, "a duplicate default server for %s, the first is at %s", l.addr, g.chosenAt)
+				return conf.Errorf(l.pos, "a duplicate default server for %s, the first is at %s", l.addr, g.chosenAt.From(l.pos))
 			}
 			g.chosen, g.chosenAt, g.l.Default = true, l.pos, s.srv
 		}

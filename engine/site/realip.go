@@ -44,7 +44,7 @@ func setRealIPFrom(l *level, d *conf.Directive) error {
 	}
 	addrs := l.b.env.lookup(text)
 	if len(addrs) == 0 {
-		return conf.Errorf(d.Args[0].Pos, "host not found in set_real_ip_from %q", text)
+		return conf.Errorf(d.Args[0].Pos, "host not found in set_real_ip_from %q, it must be an address, a CIDR block, a name or \"unix:\"", text)
 	}
 	for _, a := range addrs {
 		r.from = append(r.from, netip.PrefixFrom(a, a.BitLen()))

@@ -65,7 +65,7 @@ func (r *Resolver) add(w conf.Word, env *Env) error {
 	case strings.HasPrefix(host, "["):
 		end := strings.IndexByte(host, ']')
 		if end < 0 || end+1 < len(host) && host[end+1] != ':' {
-			return conf.Errorf(w.Pos, "invalid host in resolver %q, it must be ADDRESS[:PORT]", w.Text)
+			return conf.Errorf(w.Pos, "invalid host in resolver %q, it must be ADDRESS[:PORT] or [V6][:PORT]", w.Text)
 		}
 		if end+1 < len(host) {
 			port = host[end+2:]
@@ -79,7 +79,7 @@ func (r *Resolver) add(w conf.Word, env *Env) error {
 	}
 	addrs := listenHosts(host, env)
 	if len(addrs) == 0 || host == "*" {
-		return conf.Errorf(w.Pos, "host not found in resolver %q", w.Text)
+		return conf.Errorf(w.Pos, "host not found in resolver %q, it must be ADDRESS[:PORT], [V6][:PORT], or a name that the system's resolver knows", w.Text)
 	}
 	for _, a := range addrs {
 		r.Addrs = append(r.Addrs, net.JoinHostPort(a.String(), port))
