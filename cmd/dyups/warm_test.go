@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -53,8 +54,24 @@ func countedOrigin(t *testing.T, i int) *accepts {
 	return l
 }
 
+// checked is what the page of checks says of a server.
+type checked struct {
+	Name, Status, Since string
+	Rise                int
+}
+
+// health gives the rows of the page of checks, which is on the port called page.
+func (p *proc) health() []checked {
+	p.t.Helper()
+	var v struct{ Servers struct{ Server []checked } }
+	if err := json.Unmarshal([]byte(api(p.t, p.addr("page"), "GET", "/", "").body), &v); err != nil {
+		p.t.Fatal(err)
+	}
+	return v.Servers.Server
+}
+
 // TestWeightOfOne changes the weight of one server among 100 again and again under load: no key moves between the others,
-// none of them sees a new connection.
+// none of them sees a new connection, and checks find them well since when they did before.
 //
 // Each of the clients keeps to one connection and asks for keys of servers that no other client asks for, so that one
 // connection to each server is all it takes; more are needed only at the server that changes, to which keys of all move.
@@ -66,7 +83,8 @@ func TestWeightOfOne(t *testing.T) {
 	}
 	block := func(weight int) string {
 		var b strings.Builder
-		b.WriteString("hash $arg_k consistent;")
+		b.WriteString("hash $arg_k consistent; check interval=1000 rise=1 timeout=20000 type=http; check_keepalive_requests 1000000;" +
+			` check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n";`)
 		for i, o := range origins {
 			fmt.Fprintf(&b, " server %s", o.Addr())
 			if i == changed {
@@ -76,7 +94,10 @@ func TestWeightOfOne(t *testing.T) {
 		}
 		return b.String()
 	}
-	p := serveOnTwo(t, "keepalive_requests 1000000;\nupstream a { "+block(1)+" }\n"+edge)
+	p := serveOnTwo(t, "keepalive_requests 1000000;\nupstream a { "+block(1)+" }\n"+edge+
+		"server { listen 127.0.0.1:{page}; location / { check_status json; } }\n")
+	p.until("all servers to be up", func() bool { return strings.Count(fmt.Sprint(p.health()), " up ") == n })
+	well := p.health()
 	target := func(key int) string { return fmt.Sprint("/?k=", key) }
 	placement := func() []string {
 		t.Helper()
@@ -150,6 +171,11 @@ func TestWeightOfOne(t *testing.T) {
 			t.Errorf("key %d moved from server %s to %s, which was not changed", key, home[key], name)
 		default:
 			moved++
+		}
+	}
+	for i, now := range p.health() {
+		if was := well[i]; i != changed && (now.Status != "up" || now.Since == "" || now.Since != was.Since || now.Name != was.Name || now.Rise < was.Rise) {
+			t.Errorf("server %d was not changed and is %+v, before %+v", i, now, was)
 		}
 	}
 	if moved == 0 {

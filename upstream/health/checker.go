@@ -141,9 +141,11 @@ func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
 		p = newProber(c, at, s)
 		p.known = !s.State.Barred()
 		p.up.Store(p.known)
+		p.since = time.Now()
 		if was := c.of[s.State]; was != nil { // in a panic those that are ill are not barred
 			p.known = was.known
 			p.up.Store(was.up.Load())
+			p.since = was.since
 		}
 		c.probers[at] = p
 		p.again(min(time.Second, at.check.Interval/10))
@@ -180,6 +182,13 @@ func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
 	}
 }
 
+// turn says what the server is from now on; mu is held.
+func (p *prober) turn(up bool) {
+	if p.up.Swap(up) != up {
+		p.since = time.Now()
+	}
+}
+
 // result counts what came of a probe, and asks again later: from then on the probe's worker must not touch p. If nobody wants to
 // know any more it reports false.
 func (c *Checker) result(p *prober, err error) bool {
@@ -197,7 +206,7 @@ func (c *Checker) result(p *prober, err error) bool {
 	switch up := p.up.Load(); {
 	case !up && err == nil && p.rises >= k.Rise:
 		p.known = true
-		p.up.Store(true)
+		p.turn(true)
 		for s := range p.states {
 			s.Unbar(upstream.NowNs())
 		}
@@ -205,7 +214,7 @@ func (c *Checker) result(p *prober, err error) bool {
 		c.log(levelNotice, fmt.Sprintf("server %s is healthy: it has passed %d checks (%s)", p.at.label, p.rises, k.Type))
 	case (up || !p.known) && err != nil && p.falls >= k.Fall:
 		p.known = true
-		p.up.Store(false)
+		p.turn(false)
 		for s := range p.states {
 			if u := c.panicky[s]; u == nil || !u.Panics() {
 				s.Bar()

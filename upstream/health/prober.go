@@ -33,6 +33,7 @@ type prober struct {
 	match        *upstream.Match         // nil: the status decides
 	up           atomic.Bool             // written under the checker's mu
 	states       map[*upstream.State]int // how many servers of tables have it; under mu
+	since        time.Time               // when up last became what it is, or the server came; under mu
 	known        bool                    // it has been found well or ill, or was taken to be well; under mu
 	rises, falls int                     // in a row; under mu
 	timer        *time.Timer             // under mu

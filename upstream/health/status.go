@@ -8,6 +8,7 @@ import (
 	"html"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -22,7 +23,8 @@ type status struct {
 	index          int // among all rows, those included that a filter hides
 	upstream, name string
 	up             bool
-	rise, fall     int // checks in a row that it has passed, or failed
+	rise, fall     int       // checks in a row that it has passed, or failed
+	since          time.Time // when it came to be so; zero: not known
 	kind           string
 	port           uint16 // 0: the server's own
 }
@@ -34,9 +36,18 @@ func (s *status) word() string {
 	return "down"
 }
 
+// sinceText is since as a time of RFC 3339, in UTC and to the millisecond.
+func (s *status) sinceText() string {
+	if s.since.IsZero() {
+		return ""
+	}
+	return s.since.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
 // Handler answers with the state of all servers that are asked, as check_status of nginx_upstream_check_module does: in format,
 // or in that of the argument "format"; those only that are as the argument "status" ("up", "down") says. The generation is that
-// of the table.
+// of the table. The JSON form also has since when a server is up or down: a time of RFC 3339, which no update of the upstream, of its
+// other servers or of the way of asking changes.
 func (c *Checker) Handler(store *upstream.Store, format string) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		if !ctx.IsGet() && !ctx.IsHead() {
@@ -80,7 +91,7 @@ func (c *Checker) statuses(t *upstream.Table, only string) []status {
 			r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: u.Check.Type.String(), port: u.Check.Port}
 			index++
 			if p := c.probers[target{s.Label, *u.Check}]; p != nil {
-				r.up, r.rise, r.fall = p.up.Load(), p.rises, p.falls
+				r.up, r.rise, r.fall, r.since = p.up.Load(), p.rises, p.falls, p.since
 			}
 			if only != "up" && only != "down" || only == r.word() {
 				rows = append(rows, r)
@@ -116,8 +127,8 @@ func writeJSON(b *bytes.Buffer, rows []status, generation uint64) {
 		if i == len(rows)-1 {
 			comma = ""
 		}
-		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d}%s\n",
-			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, comma)
+		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d, \"since\": %q}%s\n",
+			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, r.sinceText(), comma)
 	}
 	b.WriteString("  ]\n}}\n")
 }

@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
 // TestStatusPage: every form says the same of every server that is asked, whatever its upstream is called; filters hide rows.
 func TestStatusPage(t *testing.T) {
+	began := time.Now().Truncate(time.Millisecond)
 	one, two := newBackend(t), newBackend(t)
 	two.status.Store(500)
 	b := newBench(t)
@@ -66,6 +68,7 @@ func TestStatusPage(t *testing.T) {
 			Server     []struct {
 				Index                        int
 				Upstream, Name, Status, Type string
+				Since                        time.Time
 			}
 		}
 	}
@@ -76,6 +79,11 @@ func TestStatusPage(t *testing.T) {
 		}
 		if got := len(v.Servers.Server); got != v.Servers.Total || got != len(rows(query)) || v.Servers.Generation != b.store.Load().Generation() {
 			t.Errorf("%s: %s", query, text)
+		}
+		for _, s := range v.Servers.Server {
+			if s.Since.Before(began) || s.Since.After(time.Now()) {
+				t.Errorf("%s is %s since %v", s.Name, s.Status, s.Since)
+			}
 		}
 		if s := v.Servers.Server[0]; s.Index == 0 && (s.Upstream != `<a>,"b"` || s.Name != one.addr || s.Status != "up" || s.Type != "http") {
 			t.Errorf("%s: %s", query, text)
@@ -93,5 +101,53 @@ func TestStatusPage(t *testing.T) {
 	}
 	if _, ctx := page("POST", "html", ""); ctx.Response.StatusCode() != 405 {
 		t.Errorf("POST: %d", ctx.Response.StatusCode())
+	}
+}
+
+// TestSince: since when a server is up or down is told again when that turns, and by nothing else: no update, no further check, no other
+// way of asking.
+func TestSince(t *testing.T) {
+	one, two := newBackend(t), newBackend(t)
+	b := newBench(t)
+	since := func() (text string, up bool, rises int) {
+		b.c.mu.Lock()
+		defer b.c.mu.Unlock()
+		for _, p := range b.c.probers {
+			if p.at.label == one.addr {
+				return p.since.String(), p.up.Load(), p.rises
+			}
+		}
+		return "", false, 0
+	}
+	passed := func(n int) func() bool {
+		return func() bool { _, up, rises := since(); return up && rises >= n }
+	}
+	b.set("u", quick+"; server "+one.addr+";")
+	came, up, _ := since()
+	if up {
+		t.Error("a server is up before it has passed")
+	}
+	b.until("checks to pass", passed(2))
+	first, _, _ := since()
+	if first == came {
+		t.Errorf("up since %s, when it came", first)
+	}
+	same := func(what string) {
+		t.Helper()
+		if now, up, _ := since(); now != first || !up {
+			t.Errorf("after %s: since %s, before %s; up: %v", what, now, first, up)
+		}
+	}
+	b.until("more checks", passed(4))
+	same("more checks")
+	b.set("u", quick+"; server "+one.addr+" weight=3; server "+two.addr+";")
+	same("an update")
+	b.set("u", "check interval=20 timeout=5000 type=tcp; server "+one.addr+";")
+	same("another way of asking")
+	b.set("u", quick+"; server "+one.addr+";")
+	one.status.Store(500)
+	b.until("checks to fail", func() bool { _, up, _ := since(); return !up })
+	if down, _, _ := since(); down == first {
+		t.Errorf("down since %s, and up since then", down)
 	}
 }
