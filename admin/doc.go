@@ -8,6 +8,7 @@
 //	GET /list              one name a line
 //	GET /detail            each upstream: its name, its lines, an empty line
 //	GET /upstream/NAME     one line "server ADDRESS" for each server
+//	GET /status            JSON: what the process holds
 //
 // Changing:
 //
@@ -33,7 +34,7 @@
 // absence of a body but an empty body, which is refused: an upstream needs a server. The misspelt texts are the
 // module's, and clients compare them.
 //
-// Three things were added to the module's GET:
+// Four things were added to the module's GET:
 //
 //   - The form of /detail. A mount with DetailFull prints all parameters of a server on its line, else only those that
 //     are not the default, and the other directives of the upstream. "?format=full" and "?format=short" choose for one
@@ -45,11 +46,14 @@
 //     same upstream when it is posted.
 //   - JSON. "?format=json", or "Accept: application/json" without a format argument, on all three listings: Content-Type
 //     application/json, 200 with an empty array where the text form has 204, the generation of the table, every server
-//     with all its parameters (times in seconds), and under "body" the definition as text that can be posted. A "server NAME
-//     resolve" line without an address is a server with an empty address, "out":"unresolved" and the reason in "resolve_error"; the
+//     with all its parameters (times in seconds), and under "body" the definition as text that can be posted.
+//     A wildcard in Accept means text. Bytes that are not UTF-8 come out as U+FFFD; the text form gives them as they are. A "server
+//     NAME resolve" line without an address is a server with an empty address, "out":"unresolved" and the reason in "resolve_error"; the
 //     latter also stands at servers that have their addresses from an earlier look-up. In the full form of /detail such a line has
 //     unresolved="REASON" at its end.
-//     A wildcard in Accept means text. Bytes that are not UTF-8 come out as U+FFFD; the text form gives them as they are.
+//   - "/status", which is JSON always and has no further segments: pid, time, generation of the table and number of upstreams,
+//     goroutines, threads, resident memory, descriptors and their bound (statusView). The module's answer there is 404, as to any
+//     path that it does not know.
 //
 // An interface mounted below a prefix has the prefix stripped, so every route works there. GET of the whole path "/"
 // is answered with the server's stock 404 page (see StockPageKey), GET of the root of a prefix with an empty 404.

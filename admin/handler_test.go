@@ -3,7 +3,9 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -234,6 +236,50 @@ func TestUnresolved(t *testing.T) {
 	f("why", "b.test is being looked up")
 	failures = []string{"", "why"}
 	f("a.test is being looked up", "why")
+}
+
+// TestStatus: what the process holds, as it is and not as it is read.
+func TestStatus(t *testing.T) {
+	a, s := newAdmin(t, 0)
+	h := a.Handler(HandlerOptions{Prefix: "/x"})
+	call(h, "POST", "/x/upstream/u", "server 127.0.0.1:1;")
+	read := func() (v statusView) {
+		t.Helper()
+		ctx := call(h, "GET", "/x/Status", "-")
+		if err := json.Unmarshal(ctx.Response.Body(), &v); err != nil || string(ctx.Response.Header.ContentType()) != "application/json" {
+			t.Fatalf("%v in %s", err, ctx.Response.Body())
+		}
+		return v
+	}
+	before := read()
+	if before.PID != os.Getpid() || before.Generation != s.Load().Generation() || before.Upstreams != 1 || before.Threads < 2 ||
+		before.Descriptors < 3 || before.DescriptorsLimit < uint64(before.Descriptors) || before.ResidentBytes < 1<<20 {
+		t.Errorf("status %+v", before)
+	}
+	const n = 100
+	quit := make(chan bool)
+	var work sync.WaitGroup
+	for range n {
+		work.Go(func() { <-quit })
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	if now := read(); now.Goroutines < before.Goroutines+n-10 || now.Descriptors < before.Descriptors+n-10 {
+		t.Errorf("with %d more goroutines and descriptors: %+v, before %+v", n, now, before)
+	}
+	close(quit)
+	work.Wait()
+	for method, want := range map[string]int{"HEAD": 405, "POST": 404, "DELETE": 405} {
+		if got := call(h, method, "/x/status", "a").Response.StatusCode(); got != want {
+			t.Errorf("%s: %d, want %d", method, got, want)
+		}
+	}
+	if got := call(h, "GET", "/x/status/u", "-").Response.StatusCode(); got != 404 {
+		t.Errorf("a path below: %d", got)
+	}
 }
 
 // TestBody: what "?format=body" shows makes the same upstream, names and all.

@@ -39,6 +39,8 @@ func (m *mount) get(ctx *fasthttp.RequestCtx, p route) {
 			}
 			return append(u.AppendDetail(dst, f == formatFull), '\n')
 		})
+	case p.is("status") && p.segments == 1:
+		writeJSON(ctx, status(table))
 	case p.is("upstream") && p.segments == 2:
 		u := table.Lookup(p.name)
 		switch {

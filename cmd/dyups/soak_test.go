@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ const (
 	soakBatch   = 50      // changes that a client sends before it reads the answers
 	soakGrowth  = 6 << 20 // bytes of resident memory between the middle of the storm and its end
 	soakSlack   = 64      // descriptors more or less: idle connections come and go
+	soakFew     = 8       // goroutines more or less: workers come and go, checks are under way
 )
 
 // storm posts changes of all kinds on one connection: of a client's own upstreams, so that it knows what is there.
@@ -85,6 +87,17 @@ func (s *storm) run(n int) error {
 type usage struct {
 	rss              int64
 	threads, descrip int
+	goroutines       int
+}
+
+// goroutines is how many the process says that it has.
+func (p *proc) goroutines() int {
+	p.t.Helper()
+	var v struct{ Goroutines int }
+	if err := json.Unmarshal([]byte(mustAPI(p.t, p.addr("api"), "GET", "/status", "")), &v); err != nil || v.Goroutines == 0 {
+		p.t.Fatalf("goroutines %d: %v", v.Goroutines, err)
+	}
+	return v.Goroutines
 }
 
 func (p *proc) usage() (u usage) {
@@ -101,10 +114,11 @@ func (p *proc) usage() (u usage) {
 		p.t.Fatal(err)
 	}
 	u.threads = len(tasks)
+	u.goroutines = p.goroutines()
 	return u
 }
 
-// TestSoak: a storm of changes under load leaves the process as it was: memory, descriptors and threads do not grow from the
+// TestSoak: a storm of changes under load leaves the process as it was: memory, descriptors, goroutines and threads do not grow from the
 // first part of it to the end, no request fails, and the table holds what the last changes say.
 func TestSoak(t *testing.T) {
 	changes := *soakChanges
@@ -145,15 +159,17 @@ func TestSoak(t *testing.T) {
 	part(changes / 4)
 	after := p.usage()
 	l.wellServed(t)
-	t.Logf("after %d, %d and %d changes: resident %d, %d and %d KiB, %d, %d and %d descriptors, %d, %d and %d threads",
+	t.Logf("after %d, %d and %d changes: resident %d, %d and %d KiB, %d, %d and %d descriptors, %d, %d and %d threads, %d, %d and %d goroutines",
 		changes/4, changes*3/4, changes, before.rss>>10, middle.rss>>10, after.rss>>10,
-		before.descrip, middle.descrip, after.descrip, before.threads, middle.threads, after.threads)
+		before.descrip, middle.descrip, after.descrip, before.threads, middle.threads, after.threads,
+		before.goroutines, middle.goroutines, after.goroutines)
 	if grown := min(middle.rss, after.rss) - before.rss; grown > soakGrowth && !raceEnabled {
 		t.Errorf("resident memory grew by %d KiB", grown>>10)
 	}
 	if d := after.descrip - before.descrip; d > soakSlack {
 		t.Errorf("%d more descriptors", d)
 	}
+	p.until("goroutines to be as few as before", func() bool { return p.goroutines() <= before.goroutines+soakFew })
 	if d := after.threads - before.threads; d > 8 {
 		t.Errorf("%d more threads", d)
 	}
