@@ -20,7 +20,7 @@ type HealthCheckContext struct {
 const defaultCheckTimeout = time.Minute
 
 // ParseHealthCheck reads "health_check [interval=] [jitter=] [fails=] [passes=] [uri=] [port=] [type=http|tcp|ssl_hello]
-// [mandatory [persistent]] [match=] [timeout=]", as NGINX Plus has it (timeout= is our own).
+// [mandatory [persistent]] [match=] [timeout=] [host=]", as NGINX Plus has it (timeout= and host= are our own).
 func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) {
 	c := &Check{
 		Plus: true, Type: CheckHTTP, Interval: 5 * time.Second, Timeout: in.Timeout, Rise: 1, Fall: 1, Alive: defaultCheck.Alive,
@@ -58,6 +58,11 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 			if !strings.HasPrefix(v.Text, "/") || !isVisible(v.Text) {
 				err = v.Invalid("a path that begins with \"/\"")
 			}
+		case valued && key == "host":
+			ofHTTP, c.Host = i, v.Text
+			if v.Text == "" || !isVisible(v.Text) || strings.Contains(v.Text, "$") {
+				err = v.Invalid("what stands in the Host field of the checks, such as www.example.com; it has no variables")
+			}
 		case valued && key == "type":
 			c.Type, err = checkType(v)
 		case valued && key == "match":
@@ -74,7 +79,7 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 		case !valued && key == "persistent":
 			persistent, c.Persistent = i, true
 		default:
-			err = d.BadParam(i, "interval=", "jitter=", "fails=", "passes=", "uri=", "port=", "type=", "mandatory", "persistent", "match=", "timeout=")
+			err = d.BadParam(i, "interval=", "jitter=", "fails=", "passes=", "uri=", "port=", "type=", "mandatory", "persistent", "match=", "timeout=", "host=")
 		}
 		if err != nil {
 			return nil, err
@@ -87,6 +92,9 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 		return nil, conf.Errorf(d.Args[ofHTTP].Pos, "parameter %q of \"health_check\" is for type=http, found type=%s", d.Args[ofHTTP].Text, c.Type)
 	}
 	host := in.Host
+	if c.Host != "" {
+		host = c.Host
+	}
 	if host == "" || !isVisible(host) {
 		host = "localhost"
 	}
@@ -150,6 +158,7 @@ func (c *Check) healthCheck() *conf.Directive {
 	add(c.Persistent, "persistent")
 	add(c.MatchName != "", "match="+c.MatchName)
 	add(c.Timeout != defaultCheckTimeout, "timeout="+milliseconds(c.Timeout))
+	add(c.Host != "", "host="+c.Host)
 	return statement("health_check", args...)
 }
 

@@ -101,6 +101,7 @@ func TestHealthCheck(t *testing.T) {
 		"",
 		"health_check;\n",
 		"health_check interval=10s jitter=500ms fails=3 passes=2 uri=/x?y=z port=81 mandatory persistent match=ok timeout=2s;\n",
+		"health_check uri=/x host=www.test:8080;\n",
 		"health_check type=tcp;\n",
 		"health_check;\npanic_threshold 50%;\n",
 	} {
@@ -119,7 +120,13 @@ func TestHealthCheck(t *testing.T) {
 	if c := s.check; c.Send != "GET /a HTTP/1.1\r\nHost: Up\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n" || c.Match != "status 204;\n" || c.DefaultDown {
 		t.Errorf("check %+v", c)
 	}
+	s, _ = parse("health_check host=www.test;")
+	if c := s.check; c.Send != "GET / HTTP/1.1\r\nHost: www.test\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n" {
+		t.Errorf("check %+v", c)
+	}
 	for body, want := range map[string]string{
+		"health_check host=$host;":        `2:19: invalid value "$host" of parameter "host" in "health_check" directive, it must be what stands in the Host field of the checks, such as www.example.com; it has no variables`,
+		"health_check host=a type=tcp;":   `2:14: parameter "host=a" of "health_check" is for type=http, found type=tcp`,
 		"health_check match=no;":          `2:20: invalid value "no" of parameter "match" in "health_check" directive, it must be the name of a match block of the http block`,
 		"health_check uri=x;":             `2:18: invalid value "x" of parameter "uri" in "health_check" directive, it must be a path that begins with "/"`,
 		"health_check persistent;":        `2:14: "persistent" stands without "mandatory" in "health_check", it is allowed beside that`,

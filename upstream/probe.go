@@ -37,9 +37,19 @@ type Check struct {
 
 	Plus             bool          // it is a health_check, as NGINX Plus has it
 	Jitter           time.Duration // what may be added to Interval, of a health_check
-	URI              string        // that Send asks for
+	URI, Host        string        // that Send asks for; Host only if host= says so
 	Persistent       bool          // as written: health is kept in any case
 	MatchName, Match string        // name and text of the match block; "" instead of one: Alive decides
+}
+
+// Question is the check without what makes no difference to what a server is asked and how its answers are taken: two checks that
+// have the same one can be one.
+func (c Check) Question() Check {
+	c.URI, c.Host, c.Persistent = "", "", false // of the first two Send is made
+	if c.MatchName != "" {
+		c.MatchName = "match"
+	}
+	return c
 }
 
 // defaultCheck is the module's.

@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"dyups/upstream"
 )
 
 // TestChecks: a server that fails its checks gets no requests, though it would answer; the interface says why, an update and a
@@ -100,6 +103,51 @@ func TestHealthCheckTold(t *testing.T) {
 			t.Errorf("%s: %q, want %q with its place", conf, got, want)
 		}
 	}
+}
+
+// TestHealthCheckHost: a health_check of a location asks for the Host of proxy_set_header as far as that is known beforehand, and those
+// of several upstreams that ask for the same one are one check.
+func TestHealthCheckHost(t *testing.T) {
+	f := func(server, header string, want ...string) {
+		t.Helper()
+		name := filepath.Join(t.TempDir(), "c")
+		text := "match a { status 200; }\nmatch b { status 200; }\nserver { listen 1; " + server + header
+		for _, u := range []string{"a", "b"} {
+			text += " location /" + u + " { proxy_pass http://" + u + "; health_check match=" + u + "; }"
+			text = "upstream " + u + " { server 127.0.0.1:1; }\n" + text
+		}
+		if err := os.WriteFile(name, []byte("events { }\nhttp { "+text+" } }\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l := &loader{opt: &options{config: name}, root: t.TempDir() + "/"}
+		c, err := l.load(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[upstream.Check]bool{}
+		for _, u := range []string{"a", "b"} {
+			check := c.checks.check(u)
+			seen[check.Question()] = true
+			_, host, _ := strings.Cut(check.Send, "\r\nHost: ")
+			host, _, _ = strings.Cut(host, "\r\n")
+			if !slices.Contains(want, host) {
+				t.Errorf("%s%s: Host of %s is %q, want %q", server, header, u, host, want)
+			}
+		}
+		if len(seen) != len(want) {
+			t.Errorf("%s%s: %d checks, want %d", server, header, len(seen), len(want))
+		}
+	}
+	f("", "", "a", "b")
+	f("server_name www.test;", "", "a", "b")
+	f("", "proxy_set_header Host app.test;", "app.test")
+	f("server_name *.test _ .Www.test x.test;", "proxy_set_header Host $host;", "www.test")
+	f("server_name www.test;", "proxy_set_header host $http_host;", "www.test")
+	f("server_name www.test;", "proxy_set_header Host ${server_name};", "www.test")
+	f("", "proxy_set_header Host $host;", "localhost")
+	f("server_name www.test;", "proxy_set_header Host $proxy_host;", "a", "b")
+	f("server_name www.test;", "proxy_set_header Host $arg_x;", "a", "b")
+	f("server_name www.test;", "proxy_set_header Host '';", "a", "b")
 }
 
 // TestHealthCheck: a health_check of a location holds for its upstream however that is defined, by file or command, and judges

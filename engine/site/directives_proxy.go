@@ -26,8 +26,8 @@ type proxyDraft struct {
 }
 
 type namedValue struct {
-	name  string
-	value *Value
+	name, text string
+	value      *Value
 }
 
 // pageSize is the unit of nginx's default buffers.
@@ -240,7 +240,7 @@ func setProxyHeader(l *level, d *conf.Directive) error {
 	if l.fresh("proxy_set_header") {
 		l.proxy.set = nil
 	}
-	l.proxy.set = append(l.proxy.set, namedValue{d.Args[0].Text, v})
+	l.proxy.set = append(l.proxy.set, namedValue{d.Args[0].Text, d.Args[1].Text, v})
 	return err
 }
 
@@ -282,12 +282,7 @@ func (l *level) settleHealth(p *ProxyConf) error {
 	if p.Upstream == "" {
 		return l.health.Errorf("needs a proxy_pass to the fixed name of an upstream, found %q", l.proxy.pass.Args[0].Text)
 	}
-	h := HealthCheck{Directive: l.health, Upstream: p.Upstream, Host: p.Upstream, Timeout: p.ReadTimeout}
-	for _, f := range p.SetHeaders {
-		if text, fixed := f.Value.Static(); fixed && f.ID == codec.Host {
-			h.Host = text
-		}
-	}
+	h := HealthCheck{Directive: l.health, Upstream: p.Upstream, Host: l.checkHost(p), Timeout: p.ReadTimeout}
 	for _, o := range l.b.site.HealthChecks {
 		if strings.EqualFold(o.Upstream, h.Upstream) {
 			return l.health.Errorf("is the second one of upstream %q, the first is at %s", h.Upstream, o.Directive.Name.Pos.From(l.health.Name.Pos))
@@ -295,6 +290,39 @@ func (l *level) settleHealth(p *ProxyConf) error {
 	}
 	l.b.site.HealthChecks = append(l.b.site.HealthChecks, h)
 	return nil
+}
+
+// checkHost is the Host of the location's health_check: that of proxy_set_header as far as it is known without a request. $host and
+// its like are the server's name then, as they are for a request without Host (nginx, ngx_http_variable_host), so that upstreams
+// behind one server are asked alike; any other variable, and nothing, is the upstream's name.
+func (l *level) checkHost(p *ProxyConf) string {
+	for _, h := range l.proxy.set {
+		if fieldID(h.name) != codec.Host {
+			continue
+		}
+		switch text, fixed := h.value.Static(); {
+		case fixed && text != "":
+			return text
+		case fixed:
+			return p.Upstream
+		}
+		switch h.text {
+		case "$host", "${host}", "$http_host", "${http_host}", "$server_name", "${server_name}":
+			return l.srv.firstName()
+		}
+		return p.Upstream
+	}
+	return p.Upstream
+}
+
+// firstName is the first server_name that is the name of a host; "localhost" if there is none.
+func (s *serverDraft) firstName() string {
+	for _, n := range s.names {
+		if n.re == nil && n.text != "" && n.text != "_" && !strings.Contains(n.text, "*") {
+			return strings.TrimPrefix(n.text, ".")
+		}
+	}
+	return "localhost"
 }
 
 // settleHeaders merges proxy_set_header with nginx's defaults, Host first.

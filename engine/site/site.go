@@ -37,7 +37,7 @@ type Dyups struct {
 type HealthCheck struct {
 	Directive *conf.Directive
 	Upstream  string        // that proxy_pass names
-	Host      string        // of proxy_set_header where it is fixed, else the upstream's name
+	Host      string        // of proxy_set_header where it is known beforehand, else the upstream's name
 	Timeout   time.Duration // proxy_read_timeout
 }
 

@@ -49,6 +49,11 @@ type target struct {
 	check upstream.Check
 }
 
+// targetOf is the target of a server that is asked: the same one for all upstreams that ask it alike.
+func targetOf(u *upstream.Upstream, s *upstream.Server) target {
+	return target{s.Label, u.Check.Question()}
+}
+
 // New makes a Checker of the servers in store, and is told of its changes from then on. log gets a line when the health of a
 // server changes; level is that of the error log.
 func New(store *upstream.Store, log func(level int, msg string)) (*Checker, error) {
@@ -88,7 +93,7 @@ func (c *Checker) isNew(u *upstream.Upstream, s *upstream.Server) {
 		return
 	}
 	c.mu.Lock()
-	p := c.probers[target{s.Label, *u.Check}]
+	p := c.probers[targetOf(u, s)]
 	c.mu.Unlock()
 	if p != nil && !p.up.Load() || p == nil && u.Check.DefaultDown {
 		s.State.Bar()
@@ -135,7 +140,7 @@ func (c *Checker) changed(old, now *upstream.Table) {
 // attach has a server's State follow the prober of its target; mu is held. One that was asked before, in another way, keeps its
 // health until the new answers say otherwise.
 func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
-	at := target{s.Label, *u.Check}
+	at := targetOf(u, s)
 	p := c.probers[at]
 	if p == nil {
 		p = newProber(c, at, s)
@@ -163,7 +168,7 @@ func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
 
 // detach ends that for the server as it was; mu is held. The State is let go if nothing follows.
 func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
-	at := target{s.Label, *u.Check}
+	at := targetOf(u, s)
 	p := c.probers[at]
 	if p == nil {
 		return

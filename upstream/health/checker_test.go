@@ -265,6 +265,40 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// TestSharedHealthCheck: a health_check asks for the upstream's name, so that of each upstream is another one; with one Host they are
+// one, whatever else of it is only written differently.
+func TestSharedHealthCheck(t *testing.T) {
+	one := newBackend(t)
+	f := func(params string, want int) {
+		t.Helper()
+		b := newBench(t)
+		for i := range 20 {
+			also := ""
+			if i%2 == 1 {
+				also = " mandatory persistent"
+			}
+			b.set(fmt.Sprint("u", i), "health_check interval=20ms passes=1 mandatory "+params+also+"; server "+one.addr+";")
+		}
+		b.c.mu.Lock()
+		n := len(b.c.probers)
+		b.c.mu.Unlock()
+		if n != want {
+			t.Errorf("%q: %d probers for one server, want %d", params, n, want)
+		}
+		b.until("all to be up", func() bool {
+			for i := range 20 {
+				if b.upstream(fmt.Sprint("u", i)).Servers[0].State.Barred() {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	f("", 20)
+	f("host=www.test", 1)
+	f("type=tcp", 1)
+}
+
 // TestTypes: a connection is enough for tcp, ssl_hello wants TLS, http wants HTTP; another port may be asked.
 func TestTypes(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
@@ -298,7 +332,7 @@ func TestTypes(t *testing.T) {
 		t.Helper()
 		b.set("u", "check interval=10 rise=1 fall=1 timeout=5000 default_down="+fmt.Sprint(up)+" "+check+"; server "+server+"; server 127.0.0.1:1 down;")
 		u := b.upstream("u")
-		at := target{u.Servers[0].Label, *u.Check}
+		at := targetOf(u, u.Servers[0])
 		b.until(check+" of "+server, func() bool {
 			b.c.mu.Lock()
 			defer b.c.mu.Unlock()

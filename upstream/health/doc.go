@@ -5,8 +5,10 @@
 // a loop. After Fall failures in a row it bars the States of the server in all those upstreams, after Rise successes it lets them
 // go. It stops the moment the last of them leaves the table. An update that keeps server and check changes nothing of it; a
 // server that is new starts as the prober knows it, or as default_down says, before any request can see it (Store.OnNew). The request
-// of a health_check names the upstream in its Host, unless a location fixes that, and servers may answer by it: so the checks of type
-// http of two upstreams are two checks.
+// of a health_check has a Host, by which servers may answer, so upstreams share a check of type http only if that is the same one: by
+// host=, or in a location by a proxy_set_header Host that is fixed or is $host, $http_host or $server_name, which are the server's
+// first name then. Else it is the upstream's name, and each upstream has a check of its own. All other parameters have to be equal too,
+// except persistent and how the match block is called; the timeout of a location's check may come from its proxy_read_timeout.
 //
 // # When a server gets requests
 //

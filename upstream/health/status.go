@@ -90,7 +90,7 @@ func (c *Checker) statuses(t *upstream.Table, only string) []status {
 			}
 			r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: u.Check.Type.String(), port: u.Check.Port}
 			index++
-			if p := c.probers[target{s.Label, *u.Check}]; p != nil {
+			if p := c.probers[targetOf(u, s)]; p != nil {
 				r.up, r.rise, r.fall, r.since = p.up.Load(), p.rises, p.falls, p.since
 			}
 			if only != "up" && only != "down" || only == r.word() {
