@@ -41,7 +41,7 @@ type Config struct {
 	// the other and nothing may block: before it returns, on the calling loop, or later elsewhere. size is that of its body.
 	// False: it has no room, a worker does it. Nil: always a worker.
 	Admin func(size int, job func()) bool
-	// Resolve looks up a host name at run time; called on a worker, never on a loop.
+	// Resolve looks up a host name at run time, until ctx is done; called on a goroutine of its own, never on a loop.
 	Resolve func(ctx context.Context, r *site.Resolver, host string) ([]netip.Addr, error)
 	// Log takes one error log message without time, level and line end; it must not block.
 	Log func(level Level, conn uint64, msg string)
@@ -53,7 +53,7 @@ type Config struct {
 	Version string
 }
 
-// workersMax bounds the goroutines that do what may block: local handlers, name look-ups, body files.
+// workersMax bounds the goroutines that do what may block for a moment: local handlers, body files, passwords.
 const workersMax = 256
 
 // workersWait bounds how long Close waits for workers.
@@ -66,6 +66,9 @@ type Engine struct {
 	serverLine string
 	serial     atomic.Uint64
 	workers    *ants.Pool
+	lookups    *ants.Pool      // wait for name servers; never more than there are clients
+	life       context.Context // of look-ups; ends with Close
+	end        context.CancelFunc
 	logs       *logWriter
 	loops      []*Loop
 	started    bool
@@ -88,8 +91,13 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the worker pool: %w", err)
 	}
-	e := &Engine{cfg: cfg, base: upstream.Epoch(), workers: workers, sockets: map[string]*socket{},
+	lookups, err := ants.NewPool(-1)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the pool of look-ups: %w", err)
+	}
+	e := &Engine{cfg: cfg, base: upstream.Epoch(), workers: workers, lookups: lookups, sockets: map[string]*socket{},
 		serverLine: "Server: dyups/" + cfg.Version + "\r\n"}
+	e.life, e.end = context.WithCancel(context.Background())
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {
@@ -190,6 +198,8 @@ func (e *Engine) Close() {
 		}
 	}
 	e.logs.close()
+	e.end()
+	_ = e.lookups.ReleaseTimeout(workersWait)
 	_ = e.workers.ReleaseTimeout(workersWait) // what removes temporary files is among them
 }
 

@@ -114,6 +114,7 @@ type exchange struct {
 	job     *localJob
 	gen     uint32 // grows with each request served: tells a late post that its request is over
 	aborted bool   // the client went while a worker had something of ours
+	cancel  func() // ends the look-up that the request waits for; nil: there is none
 
 	localAddr func() netip.AddrPort
 	clock     func() time.Time
@@ -263,7 +264,9 @@ func (ex *exchange) clientGone() bool {
 	switch ex.phase {
 	case phQueue, phDial, phAwait, phRelay:
 	default:
-		return false
+		if ex.cancel == nil {
+			return false
+		}
 	}
 	if !ex.body.done {
 		return false // the body's reader will see it
@@ -281,6 +284,9 @@ func (ex *exchange) abort(why string) {
 	ex.cut = true
 	if ex.phase == phWait || ex.phase == phStream && ex.job != nil && ex.job.running {
 		ex.aborted = true // the worker's post ends it
+		if ex.cancel != nil {
+			ex.cancel()
+		}
 		ex.c.setTimeout(0)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ const deadline = 20 * time.Second
 
 // iface answers locations with dyups_interface.
 var iface fasthttp.RequestHandler
+
+// resolving is the number of look-ups of silent.test, which ends with its context only.
+var resolving atomic.Int64
 
 // rig is an engine on free ports with what a test needs around it.
 type rig struct {
@@ -49,6 +53,12 @@ func newRig(t testing.TB, loops int, http string) *rig {
 		Resolve: func(ctx context.Context, _ *site.Resolver, host string) ([]netip.Addr, error) {
 			if host == "local.test" {
 				return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+			}
+			if host == "silent.test" {
+				resolving.Add(1)
+				<-ctx.Done()
+				resolving.Add(-1)
+				return nil, ctx.Err()
 			}
 			return nil, fmt.Errorf("%s could not be resolved (3: Host not found)", host)
 		}})

@@ -129,7 +129,8 @@ func newServer(ap netip.AddrPort, unix string) *upstream.Server {
 	return s
 }
 
-// resolve asks for the addresses of a name that is no upstream, off the loop.
+// resolve asks for the addresses of a name that is no upstream, off the loop, and off the workers as well: name servers that stay
+// silent would hold all of them up.
 func (ex *exchange) resolve() bool {
 	l, name, res := ex.l, string(ex.target.Name), ex.r.Loc.Resolver
 	if res == nil {
@@ -137,11 +138,13 @@ func (ex *exchange) resolve() bool {
 	}
 	port := ex.r.ProxyPort
 	ex.phase = phWait
-	l.submit(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), res.Timeout)
+	ctx, cancel := context.WithTimeout(l.eng.life, res.Timeout)
+	ex.cancel = cancel
+	err := l.eng.lookups.Submit(func() {
 		addrs, err := l.eng.cfg.Resolve(ctx, res, name)
 		cancel()
 		l.post(func() {
+			ex.cancel = nil
 			switch {
 			case ex.aborted:
 				ex.to(phDone)
@@ -158,6 +161,11 @@ func (ex *exchange) resolve() bool {
 			ex.run()
 		})
 	})
+	if err != nil { // the engine is being closed
+		cancel()
+		ex.cancel = nil
+		return ex.unresolved("cannot resolve " + name + ": " + err.Error())
+	}
 	return false
 }
 

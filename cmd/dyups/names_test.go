@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -87,4 +88,38 @@ server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
 			strings.Contains(log, "drop.test could not be resolved (110: Operation timed out), client: 127.0.0.1") &&
 			strings.Contains(log, "no resolver defined to resolve one.test, client: 127.0.0.1")
 	})
+}
+
+// TestSilentNameServer: name servers that do not answer hold up the requests that need them, and nothing else: not the interface, not
+// uploads, not names that are known.
+func TestSilentNameServer(t *testing.T) {
+	port := namedOn(t, "127.0.0.1")
+	z := newZone(t, "known.test. 600 A 127.0.0.1")
+	p := serve(t, `
+server { listen 127.0.0.1:{proxy}; resolver `+z.addr+` ipv6=off; resolver_timeout 1h; location / { proxy_pass http://$host:`+port+`; } }
+server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
+	if got := p.get("known.test"); got != "127.0.0.1" {
+		t.Fatalf("the name server gives %s", got)
+	}
+	z.silence()
+	asked := z.questions()
+	const many = 300 // more than there are workers
+	for i := range many {
+		dial(t, p.addr("proxy")).send("GET / HTTP/1.1\r\nHost: n" + strconv.Itoa(i) + ".test\r\n\r\n")
+	}
+	p.until("the look-ups", func() bool { return z.questions() >= asked+256 })
+	if got := mustAPI(t, p.addr("api"), "POST", "/upstream/x", "server 127.0.0.1:"+port+";"); got != "success" {
+		t.Errorf("a command is answered %s", got)
+	}
+	if got := mustAPI(t, p.addr("api"), "GET", "/list", ""); got != "x\n" {
+		t.Errorf("the list is %q", got)
+	}
+	if got := p.get("known.test"); got != "127.0.0.1" {
+		t.Errorf("a name that is known gives %s", got)
+	}
+	w := dial(t, p.addr("proxy"))
+	w.send("POST / HTTP/1.1\r\nHost: known.test\r\nContent-Length: 300000\r\n\r\n" + strings.Repeat("x", 300000))
+	if a := w.receive("POST"); a.status != 200 {
+		t.Errorf("an upload gives %d", a.status)
+	}
 }

@@ -22,6 +22,7 @@ type zone struct {
 	mu    sync.Mutex
 	rrs   []dns.RR
 	sick  bool // every answer is a server failure
+	mute  bool // there are no answers
 	asked int
 }
 
@@ -63,6 +64,12 @@ func (z *zone) fail() {
 	z.sick = true
 }
 
+func (z *zone) silence() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.mute = true
+}
+
 func (z *zone) questions() int {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -73,6 +80,9 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.asked++
+	if z.mute {
+		return
+	}
 	m := new(dns.Msg)
 	m.SetReply(q)
 	m.Rcode = dns.RcodeNameError

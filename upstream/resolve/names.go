@@ -24,9 +24,8 @@ const (
 // servers that do not answer are not worth more, since the names are asked for again anyway.
 const lookLimit = 3 * time.Second
 
-// maxAtOnce bounds the look-ups under way to one list of name servers. Each has two sockets, and a table may have more
-// names than the process may have descriptors. It is counted for each list, so that one whose servers are silent holds up
-// only its own names.
+// maxAtOnce bounds the look-ups of names in the table that are under way to one list of name servers. Each has two sockets,
+// and a table may have more names than the process may have descriptors.
 const maxAtOnce = 128
 
 // Names keeps the servers of "server NAME resolve" lines what DNS says they are. It watches a Store: each name that is in
@@ -39,6 +38,7 @@ type Names struct {
 	system   *system
 	log      func(level int, msg string)
 	least    time.Duration // leastPause, but for tests
+	gates    gates
 
 	life context.Context // ends with Close; parent of every refresher
 	stop context.CancelFunc
@@ -55,7 +55,6 @@ type Names struct {
 	users   map[string]user     // upstreams with names, by their keys
 	targets map[string]*target  // by targetKey
 	dirty   map[string]struct{} // keys of upstreams that may not be what the answers say
-	gates   map[string]chan struct{}
 }
 
 // user is an upstream with names: its definition, and the target of each of its Spec.Names.
@@ -83,9 +82,9 @@ func NewNames(r *Resolver, log func(level int, msg string)) *Names {
 	}
 	life, stop := context.WithCancel(context.Background())
 	return &Names{
-		resolver: r, system: newSystem(r), log: log, least: leastPause,
+		resolver: r, system: newSystem(r), log: log, least: leastPause, gates: gates{places: maxAtOnce},
 		life: life, stop: stop, wake: make(chan struct{}, 1), def: new(Config),
-		users: map[string]user{}, targets: map[string]*target{}, dirty: map[string]struct{}{}, gates: map[string]chan struct{}{},
+		users: map[string]user{}, targets: map[string]*target{}, dirty: map[string]struct{}{},
 	}
 }
 

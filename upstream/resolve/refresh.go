@@ -81,13 +81,11 @@ func (n *Names) backoff(failures int) time.Duration {
 
 // look asks for one name; known is its last answer. The addresses are in canonical order, at least one.
 func (n *Names) look(ctx context.Context, cfg *Config, name upstream.Name, known []upstream.Address) ([]upstream.Address, time.Time, error) {
-	gate := n.gate(cfg)
-	select {
-	case gate <- struct{}{}:
-		defer func() { <-gate }()
-	case <-ctx.Done():
+	leave, ok := n.gates.enter(ctx, cfg)
+	if !ok {
 		return nil, time.Time{}, ended(ctx, name.Host)
 	}
+	defer leave()
 	system := len(cfg.Servers) == 0
 	if name.Service != "" {
 		srv := serviceName(name.Service, name.Host)
@@ -109,19 +107,6 @@ func (n *Names) look(ctx context.Context, cfg *Config, name upstream.Name, known
 		addrs[i].Addr = addr
 	}
 	return upstream.Canonical(addrs), a.expires, nil
-}
-
-// gate gives the places for look-ups at the servers of cfg.
-func (n *Names) gate(cfg *Config) chan struct{} {
-	key := strings.Join(cfg.Servers, " ")
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	g := n.gates[key]
-	if g == nil {
-		g = make(chan struct{}, maxAtOnce)
-		n.gates[key] = g
-	}
-	return g
 }
 
 // describe names what is looked up, in nginx's words.

@@ -26,6 +26,10 @@ const DefaultCacheNames = 4096
 // waits for its page is better served by a second try within the same breath.
 const attemptTimeout = 2 * time.Second
 
+// maxAsked bounds the exchanges for names that requests ask for which are under way to one list of name servers: what clients send
+// must not use up the descriptors of the process. Others wait for their turn, as long as their time lasts.
+const maxAsked = 256
+
 // Codes of an Error beyond the response codes of DNS (RFC 1035 section 4.1.1).
 const (
 	codeFormat   = 1
@@ -71,8 +75,9 @@ var ErrClosed = errors.New("resolver is closed")
 
 // Resolver looks names up and keeps what it learned. Make it with New. All methods may be called from any goroutine.
 type Resolver struct {
-	max int              // names kept
-	now func() time.Time // the clock, for tests
+	max   int              // names kept
+	now   func() time.Time // the clock, for tests
+	gates gates            // of Lookup
 
 	life context.Context // ends with Close; parent of every exchange
 	stop context.CancelFunc
@@ -105,7 +110,7 @@ func New(cacheNames int) *Resolver {
 	}
 	life, stop := context.WithCancel(context.Background())
 	return &Resolver{
-		max: cacheNames, now: time.Now, life: life, stop: stop,
+		max: cacheNames, now: time.Now, gates: gates{places: maxAsked}, life: life, stop: stop,
 		cache: map[string]answer{}, turns: map[string]int{}, flights: map[string]*flight{},
 	}
 }
@@ -123,12 +128,18 @@ func (r *Resolver) Close() {
 // the caller. One trailing dot of host is ignored. It blocks for cfg.Timeout at most, or until ctx is done; a name
 // without an address, an unreachable server and a timeout are an *Error.
 func (r *Resolver) Lookup(ctx context.Context, cfg *Config, host string) ([]netip.Addr, error) {
-	a, err := r.lookup(ctx, cfg, host)
+	a, err := r.find(ctx, cfg, host, &r.gates)
 	return slices.Clone(a.addrs), err
 }
 
-// lookup is Lookup with the time up to which the answer is good. Its addresses are shared: the caller must not write them.
+// lookup is Lookup with the time up to which the answer is good, and for callers who bound what they ask at once. Its addresses are
+// shared: the caller must not write them.
 func (r *Resolver) lookup(ctx context.Context, cfg *Config, host string) (answer, error) {
+	return r.find(ctx, cfg, host, nil)
+}
+
+// find is lookup with the gates that an exchange which it begins has to pass; nil: none.
+func (r *Resolver) find(ctx context.Context, cfg *Config, host string, g *gates) (answer, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if len(cfg.Servers) == 0 || !cfg.IPv4 && !cfg.IPv6 {
 		return answer{}, fmt.Errorf("cannot resolve %q: no name server or no address family is configured", host)
@@ -152,7 +163,7 @@ func (r *Resolver) lookup(ctx context.Context, cfg *Config, host string) (answer
 		f = &flight{done: make(chan struct{})}
 		r.flights[key] = f
 		r.work.Add(1)
-		go r.fly(f, key, cfg, host, fqdn)
+		go r.fly(f, key, cfg, host, fqdn, g)
 	}
 	r.mu.Unlock()
 
@@ -173,11 +184,11 @@ func ended(ctx context.Context, host string) error {
 }
 
 // fly runs the exchange of one flight, keeps its answer and wakes those who wait.
-func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string) {
+func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string, g *gates) {
 	defer r.work.Done()
 	ctx, cancel := context.WithTimeout(r.life, timeoutOf(cfg))
 	defer cancel()
-	found, code := r.ask(ctx, cfg, fqdn)
+	found, code := r.askWithin(ctx, cfg, fqdn, g)
 	switch {
 	case len(found.addrs) > 0:
 		ttl := found.ttl
@@ -197,6 +208,18 @@ func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string) {
 	}
 	r.mu.Unlock()
 	close(f.done)
+}
+
+// askWithin is ask once g, if there is one, lets it through.
+func (r *Resolver) askWithin(ctx context.Context, cfg *Config, fqdn string, g *gates) (found, int) {
+	if g != nil {
+		leave, ok := g.enter(ctx, cfg)
+		if !ok {
+			return found{}, codeTimedOut
+		}
+		defer leave()
+	}
+	return r.ask(ctx, cfg, fqdn)
 }
 
 func timeoutOf(cfg *Config) time.Duration {
