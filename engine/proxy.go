@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -130,7 +131,7 @@ func newServer(ap netip.AddrPort, unix string) *upstream.Server {
 }
 
 // resolve asks for the addresses of a name that is no upstream, off the loop, and off the workers as well: name servers that stay
-// silent would hold all of them up.
+// silent would hold all of them up. The request begins with any of the addresses, as in nginx (ngx_resolver_export).
 func (ex *exchange) resolve() bool {
 	l, name, res := ex.l, string(ex.target.Name), ex.r.Loc.Resolver
 	if res == nil {
@@ -152,8 +153,9 @@ func (ex *exchange) resolve() bool {
 				ex.unresolved(err.Error())
 			default:
 				servers := make([]*upstream.Server, len(addrs))
-				for i, a := range addrs {
-					servers[i] = newServer(netip.AddrPortFrom(a, port), "")
+				first := rand.N(len(addrs))
+				for i := range addrs {
+					servers[i] = newServer(netip.AddrPortFrom(addrs[(first+i)%len(addrs)], port), "")
 				}
 				ex.up = upstream.Single(name, servers...)
 				ex.proxyTo()

@@ -90,6 +90,15 @@ server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
 	})
 }
 
+// TestAddressesInTurn: requests to a name that is no upstream begin with any of its addresses.
+func TestAddressesInTurn(t *testing.T) {
+	port := namedOn(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	z := newZone(t, "a.test. 60 A 127.0.0.1", "a.test. 60 A 127.0.0.2", "a.test. 60 A 127.0.0.3")
+	p := serve(t, `
+server { listen 127.0.0.1:{proxy}; resolver `+z.addr+` ipv6=off; location / { proxy_pass http://$host:`+port+`; } }`)
+	p.answersFrom("a.test", "127.0.0.1", "127.0.0.2", "127.0.0.3")
+}
+
 // TestSilentNameServer: name servers that do not answer hold up the requests that need them, and nothing else: not the interface, not
 // uploads, not names that are known.
 func TestSilentNameServer(t *testing.T) {
