@@ -87,6 +87,68 @@ func TestUpdate(t *testing.T) {
 	wait(t, "the idle connection to the removed server to close", func() bool { return a.conns.Load() == 0 })
 }
 
+// TestUpdateKeepalive: bounds on idle connections that an update lowers hold for those that are there, also when an exchange that
+// began before it brings one back.
+func TestUpdateKeepalive(t *testing.T) {
+	var conns atomic.Int32
+	leave := make(chan bool)
+	addr := origin(t, func(c net.Conn, br *bufio.Reader) {
+		conns.Add(1)
+		defer conns.Add(-1)
+		for {
+			req, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			if req.URL.Path == "/held" {
+				<-leave
+			}
+			if !plain(c, "x") {
+				return
+			}
+		}
+	})
+	r := newRig(t, 1, "dyups_read_msg_timeout 10ms;"+fmt.Sprintf(proxyTo, addr))
+	fill := func(n int, before func()) {
+		t.Helper()
+		var clients []*client
+		for range n {
+			c := r.dial(0)
+			c.send("GET /held HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
+			clients = append(clients, c)
+		}
+		wait(t, "the requests to arrive", func() bool { return int(conns.Load()) >= n })
+		before()
+		for range n {
+			leave <- true
+		}
+		for _, c := range clients {
+			c.read("GET")
+			c.Close()
+		}
+	}
+	f := func(bounds string, want int32) {
+		t.Helper()
+		server := "server " + addr + ";"
+		update := func() { r.update("b", bounds+server) }
+		r.update("b", server)
+		fill(8, func() {})
+		if n := conns.Load(); n != 8 {
+			t.Errorf("%d connections are kept, want 8", n)
+		}
+		update()
+		wait(t, fmt.Sprintf("%d connections with %s", want, bounds), func() bool { return conns.Load() == want })
+		r.update("b", server)
+		fill(8, update)
+		wait(t, fmt.Sprintf("%d connections with %s before they are free", want, bounds), func() bool { return conns.Load() == want })
+	}
+	f("keepalive 3;", 3)
+	f("keepalive_timeout 10ms;", 0)
+	f("keepalive_requests 1;", 0)
+	f("keepalive_time 1ms;", 0)
+	f("keepalive 0;", 0)
+}
+
 // TestUpdateStorm replaces an upstream as fast as it goes while clients run: not one request may fail.
 func TestUpdateStorm(t *testing.T) {
 	a, b := newCounting(t, "a"), newCounting(t, "b")

@@ -50,6 +50,7 @@ type Loop struct {
 	lastIdle  *idlePool // the pool used last: most requests go to few servers
 	implicit  map[string]*upstream.Upstream
 	nextSweep int64
+	swept     *upstream.Table // what the pools are bounded by; nil: not by one table
 
 	listeners []*conn
 	logs      logBatch
@@ -309,7 +310,8 @@ func (l *Loop) retryJobs() {
 	}
 }
 
-// sweep drops idle conns of servers that left the table, on the period of dyups_read_msg_timeout.
+// sweep drops idle conns of servers that left the table, and those that an upstream which has changed would not keep, on the period
+// of dyups_read_msg_timeout.
 func (l *Loop) sweep() {
 	period := int64(time.Second)
 	if l.site != nil {
@@ -319,11 +321,17 @@ func (l *Loop) sweep() {
 		l.release()
 	}
 	l.nextSweep = l.nowNs + period
+	t := l.eng.cfg.Store.Load()
 	for _, p := range l.pools {
 		if p.retired() {
 			l.dropPool(p)
+		} else if t != l.swept && p.up.Spec() != nil {
+			if up := t.Lookup([]byte(p.up.Name)); up != nil && up != p.up {
+				l.bound(p, up)
+			}
 		}
 	}
+	l.swept = t
 	l.retryJobs()
 }
 

@@ -65,7 +65,10 @@ func (l *Loop) keepIdle(c *conn, up *upstream.Upstream) {
 		l.pools[s] = p
 		l.lastIdle = p
 	}
-	p.up = up
+	if p.up != up { // another table than before, be it an older one
+		p.up = up
+		l.swept = nil
+	}
 	if len(p.conns) >= up.Keepalive { // the oldest makes room
 		old := p.conns[0]
 		copy(p.conns, p.conns[1:])
@@ -89,6 +92,26 @@ func (l *Loop) dropIdle(c *conn) {
 	}
 	c.idle, c.pool = false, nil
 	c.close()
+}
+
+// bound has a pool keep what its upstream, which has changed, would still keep; the oldest go first.
+func (l *Loop) bound(p *idlePool, up *upstream.Upstream) {
+	p.up = up
+	over := len(p.conns) - up.Keepalive
+	kept := p.conns[:0]
+	for i, c := range p.conns {
+		if i < over || c.used >= up.KeepaliveRequests || l.nowNs-c.openedNs >= int64(up.KeepaliveTime) {
+			c.idle, c.pool = false, nil
+			c.close()
+			continue
+		}
+		if c.deadline > l.nowNs+int64(up.KeepaliveTimeout) {
+			c.setTimeout(int64(up.KeepaliveTimeout))
+		}
+		kept = append(kept, c)
+	}
+	clear(p.conns[len(kept):])
+	p.conns = kept
 }
 
 // dropPool closes all idle conns of a server.
