@@ -33,6 +33,9 @@ func (c *conn) backendTimeout() {
 // pick chooses the server of the next try.
 func (ex *exchange) pick() bool {
 	l, p := ex.l, ex.r.Loc.Proxy
+	if ex.departed() {
+		return true
+	}
 	if ex.left == 0 { // the first try
 		if ex.outdated() { // the body took its time
 			return ex.proxy()

@@ -197,6 +197,12 @@ func (c *conn) peer() string {
 	return c.remote.Addr().String()
 }
 
+// atEnd reports whether a client that ended its side has nothing in the socket that we have not read.
+func (c *conn) atEnd() bool {
+	n, err := sysPeek(c.fd)
+	return n == 0 || err != 0 && err != eagain
+}
+
 // nextRequest makes the conn ready for another request after an exchange.
 func (c *conn) nextRequest(keepalive time.Duration) {
 	l := c.loop

@@ -262,17 +262,28 @@ func (ex *exchange) clientEvent() {
 // still goes out.
 func (ex *exchange) clientGone() bool {
 	switch ex.phase {
-	case phQueue, phDial, phAwait, phRelay:
+	case phQueue, phDial: // nobody reads the rest of the body now
+	case phAwait, phRelay:
+		if !ex.body.done {
+			return false // the body's reader will see it
+		}
 	default:
 		if ex.cancel == nil {
 			return false
 		}
 	}
-	if !ex.body.done {
-		return false // the body's reader will see it
+	return ex.c.atEnd()
+}
+
+// departed ends a request whose client ended its side right behind it, before anything waits for a backend: no event will tell.
+func (ex *exchange) departed() bool {
+	if !ex.c.rdHup || !ex.c.atEnd() {
+		return false
 	}
-	n, err := sysPeek(ex.c.fd)
-	return n == 0 || err != 0 && err != eagain
+	ex.r.Status = 499
+	ex.l.eng.logRequest(Info, ex, "client prematurely closed connection")
+	ex.cut = true
+	return ex.to(phDone)
 }
 
 // abort gives the request up because its client left: the backend request is cancelled.

@@ -137,6 +137,9 @@ func (ex *exchange) resolve() bool {
 	if res == nil {
 		return ex.unresolved("no resolver defined to resolve " + name)
 	}
+	if ex.departed() {
+		return true
+	}
 	port := ex.r.ProxyPort
 	ex.phase = phWait
 	ctx, cancel := context.WithTimeout(l.eng.life, res.Timeout)

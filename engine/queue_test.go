@@ -344,3 +344,56 @@ server { listen 127.0.0.1:0; add_header X-Addr $upstream_addr;
 		t.Errorf("tried %q, want %q", got, want)
 	}
 }
+
+// TestQueueLeftBody: a client that leaves while its request waits gives its place up, also when its body is to be streamed and so
+// nobody reads it yet.
+func TestQueueLeftBody(t *testing.T) {
+	g := newGate(t)
+	r := newRig(t, 1, `upstream u { server `+g.addr+` max_conns=1; queue 2; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; proxy_request_buffering off; } }`)
+	first := r.ask("/0")
+	g.next(t)
+	for range 3 {
+		c := r.dial(0)
+		c.send("POST /left HTTP/1.1\r\nHost: u\r\nContent-Length: 10\r\n\r\nabc")
+		r.waiting(1)
+		c.Close()
+		r.waiting(0)
+	}
+	g.leave <- true
+	first.want(200, "/0")
+}
+
+// TestLeftAtOnce: a request whose client is gone when it is read goes to no backend, and waits in no queue and for no name.
+func TestLeftAtOnce(t *testing.T) {
+	g := newGate(t)
+	r := newRig(t, 1, `upstream u { server `+g.addr+` max_conns=1; queue 2; }
+server { listen 127.0.0.1:0; resolver 127.0.0.1; location / { proxy_pass http://$host; } }`)
+	leave := func(host string) {
+		t.Helper()
+		r.mu.Lock()
+		r.lines = nil
+		r.mu.Unlock()
+		hold := make(chan bool)
+		r.e.loops[0].post(func() { <-hold })
+		c := r.dial(0) // taken by the kernel
+		c.send("GET /left HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		c.Close()
+		close(hold)
+		wait(t, "the log of "+host, func() bool { return r.logged("client prematurely closed connection") })
+	}
+	leave("u")
+	leave("silent.test")
+	first := r.dial(0)
+	first.send("GET /0 HTTP/1.1\r\nHost: u\r\n\r\n")
+	if p := g.next(t); p != "/0" {
+		t.Fatalf("%s arrives", p)
+	}
+	leave("u")
+	r.waiting(0)
+	g.leave <- true
+	first.want(200, "/0")
+	if n := len(g.came); n != 0 {
+		t.Errorf("%d requests of clients that had left arrive", n)
+	}
+}
