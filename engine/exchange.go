@@ -250,7 +250,7 @@ func (ex *exchange) clientEvent() {
 	if ex.aborted {
 		return
 	}
-	if ex.c.dead || ex.c.rdHup && ex.clientGone() {
+	if (ex.c.dead || ex.c.rdHup && ex.clientGone()) && !ex.goesOn() {
 		ex.abort("client prematurely closed connection")
 		return
 	}
@@ -275,9 +275,14 @@ func (ex *exchange) clientGone() bool {
 	return ex.c.atEnd()
 }
 
+// goesOn reports whether the request is to reach its backend, and to be answered there, with or without its client.
+func (ex *exchange) goesOn() bool {
+	return !ex.headSent && ex.body.done && ex.r.Loc != nil && ex.r.Loc.Proxy != nil && ex.r.Loc.Proxy.IgnoreAbort
+}
+
 // departed ends a request whose client ended its side right behind it, before anything waits for a backend: no event will tell.
 func (ex *exchange) departed() bool {
-	if !ex.c.rdHup || !ex.c.atEnd() {
+	if !ex.c.rdHup || !ex.c.atEnd() || ex.goesOn() {
 		return false
 	}
 	ex.r.Status = 499

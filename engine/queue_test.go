@@ -397,3 +397,34 @@ server { listen 127.0.0.1:0; resolver 127.0.0.1; location / { proxy_pass http://
 		t.Errorf("%d requests of clients that had left arrive", n)
 	}
 }
+
+// TestIgnoreAbort: with proxy_ignore_client_abort a request goes on without its client, which is answered if it only ended its side.
+func TestIgnoreAbort(t *testing.T) {
+	g := newGate(t)
+	r := newRig(t, 1, `upstream u { server `+g.addr+` max_conns=1; queue 2; }
+server { listen 127.0.0.1:0; proxy_ignore_client_abort on; location / { proxy_pass http://u; } }`)
+	first := r.ask("/0")
+	if p := g.next(t); p != "/0" {
+		t.Fatalf("%s arrives", p)
+	}
+	second := r.ask("/1")
+	r.waiting(1)
+	third := r.ask("/2")
+	r.waiting(2)
+	for _, c := range []*client{first, second} {
+		_ = c.Conn.(*net.TCPConn).CloseWrite()
+	}
+	_ = third.Conn.(*net.TCPConn).SetLinger(0)
+	third.Close()
+	wait(t, "the ends of the clients to be seen", func() bool { return r.count(func(c *conn) bool { return c.rdHup }) == 3 })
+	for _, want := range []string{"/1", "/2"} {
+		g.leave <- true
+		if p := g.next(t); p != want {
+			t.Fatalf("%s arrives, want %s", p, want)
+		}
+	}
+	first.want(200, "/0")
+	second.want(200, "/1")
+	g.leave <- true
+	wait(t, "the clients to be gone", func() bool { return r.clients() == 0 })
+}

@@ -87,6 +87,7 @@ func proxyRules() []rule {
 		duration("proxy_read_timeout", func(p *ProxyConf) *time.Duration { return &p.ReadTimeout }),
 		duration("proxy_next_upstream_timeout", func(p *ProxyConf) *time.Duration { return &p.NextTimeout }),
 		proxyFlag("proxy_intercept_errors", func(p *ProxyConf) *bool { return &p.InterceptErrors }),
+		proxyFlag("proxy_ignore_client_abort", func(p *ProxyConf) *bool { return &p.IgnoreAbort }),
 		proxyFlag("proxy_buffering", func(p *ProxyConf) *bool { return &p.Buffering }),
 		proxyFlag("proxy_request_buffering", func(p *ProxyConf) *bool { return &p.RequestBuffering }),
 		proxyFlag("proxy_pass_request_headers", func(p *ProxyConf) *bool { return &p.PassHeaders }),

@@ -205,6 +205,7 @@ type ProxyConf struct {
 	NextTries        int
 	NextTimeout      time.Duration
 	InterceptErrors  bool
+	IgnoreAbort      bool // proxy_ignore_client_abort: a request goes on without its client until its answer begins
 	Buffering        bool
 	RequestBuffering bool
 	BufferSize       int64
