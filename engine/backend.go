@@ -155,8 +155,11 @@ func (ex *exchange) open() bool {
 			return ex.to(phAwait)
 		}
 	}
-	fd, wait, errno := sysConnect(srv.Addr, srv.Unix, from, ex.r.Loc.Proxy.BindTransparent)
+	fd, wait, own, errno := sysConnect(srv.Addr, srv.Unix, from, ex.r.Loc.Proxy.BindTransparent)
 	if errno != 0 {
+		if own != "" {
+			return ex.unable(own, errno)
+		}
 		return ex.connectFailed(errno)
 	}
 	b := l.newConn()
@@ -164,7 +167,7 @@ func (ex *exchange) open() bool {
 	if err := l.register(b, evIn|evOut|evRDHup|evEdge); err != nil {
 		sysClose(fd)
 		l.eng.logRequest(Crit, ex, err.Error())
-		return ex.connectFailed(syscall.ENOMEM)
+		return ex.failUpstream(500)
 	}
 	ex.attach(b, false)
 	if wait {
@@ -230,6 +233,13 @@ func (ex *exchange) elsewhere() bool {
 func (ex *exchange) connectFailed(errno syscall.Errno) bool {
 	ex.l.eng.logRequest(Err, ex, "connect() failed ("+errnoText(errno)+") while connecting to upstream")
 	return ex.next(site.NextError, 502, upstream.Failed)
+}
+
+// unable ends a request for which there is no socket, or not with the address of proxy_bind: that is nothing the server has done,
+// which is not blamed, and no other would fare better. Source: nginx, ngx_event_connect_peer.
+func (ex *exchange) unable(call string, errno syscall.Errno) bool {
+	ex.l.eng.logRequest(Crit, ex, call+" failed ("+errnoText(errno)+") while connecting to upstream")
+	return ex.failUpstream(500)
 }
 
 // backendTimedOut is called when the backend's deadline passed.

@@ -15,7 +15,7 @@ func TestProxyBind(t *testing.T) {
 		_, err := fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(host), host)
 		return err == nil
 	})
-	r := newRig(t, 1, `upstream u { server `+addr+`; }
+	r := newRig(t, 1, `upstream u { server `+addr+`; server `+addr+`; }
 server { listen 127.0.0.1:0; proxy_bind 127.0.0.2;
 	location / { proxy_pass http://u; }
 	location /off { proxy_bind off; proxy_pass http://u; }
@@ -41,5 +41,18 @@ server { listen 127.0.0.1:0; proxy_bind 127.0.0.2;
 	if !r.logged(`invalid local address "nowhere"`) {
 		t.Error("an address that is none is not logged")
 	}
-	f("/away", 502, "")
+	for range 3 {
+		f("/away", 500, "")
+	}
+	if !r.logged("bind(192.0.2.1) failed (99: Cannot assign requested address) while connecting to upstream") {
+		t.Error("an address that is not this machine's is not logged")
+	}
+	for range 2 { // neither server is to blame
+		f("/", 200, "127.0.0.2")
+	}
+	for _, s := range r.store.Load().Lookup([]byte("u")).Servers {
+		if n := s.State.InFlight(); n != 0 {
+			t.Errorf("%d requests are left at a server", n)
+		}
+	}
 }

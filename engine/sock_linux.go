@@ -142,16 +142,17 @@ func sockaddr(rsa *syscall.RawSockaddrAny, addr netip.AddrPort, unix string) (fa
 }
 
 // sysConnect opens a non-blocking connection; EINPROGRESS is reported as errno 0 with pending true. It comes from the local
-// address from, if that is valid, which need not be one of this machine's where transparent is set.
-func sysConnect(addr netip.AddrPort, unix string, from netip.AddrPort, transparent bool) (fd int, pending bool, errno syscall.Errno) {
+// address from, if that is valid, which need not be one of this machine's where transparent is set. own names the call that failed
+// before the server could have anything to do with it; empty: it was the connecting itself.
+func sysConnect(addr netip.AddrPort, unix string, from netip.AddrPort, transparent bool) (fd int, pending bool, own string, errno syscall.Errno) {
 	var rsa syscall.RawSockaddrAny
 	family, size := sockaddr(&rsa, addr, unix)
 	if size == 0 {
-		return -1, false, syscall.ENAMETOOLONG
+		return -1, false, "", syscall.ENAMETOOLONG
 	}
 	n, _, e := syscall.RawSyscall(syscall.SYS_SOCKET, family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if e != 0 {
-		return -1, false, e
+		return -1, false, "socket()", e
 	}
 	fd = int(n)
 	if family != syscall.AF_UNIX {
@@ -161,18 +162,26 @@ func sysConnect(addr netip.AddrPort, unix string, from netip.AddrPort, transpare
 	if from.IsValid() && family != syscall.AF_UNIX {
 		if e := sysBind(n, from, transparent); e != 0 {
 			sysClose(fd)
-			return -1, false, e
+			return -1, false, "bind(" + localText(from) + ")", e
 		}
 	}
 	_, _, e = syscall.RawSyscall(syscall.SYS_CONNECT, n, uintptr(unsafe.Pointer(&rsa)), size)
 	switch e {
 	case 0:
-		return fd, false, 0
+		return fd, false, "", 0
 	case syscall.EINPROGRESS:
-		return fd, true, 0
+		return fd, true, "", 0
 	}
 	sysClose(fd)
-	return -1, false, e
+	return -1, false, "", e
+}
+
+// localText is a local address as the log names it: with the port that it has.
+func localText(a netip.AddrPort) string {
+	if a.Port() == 0 {
+		return a.Addr().String()
+	}
+	return a.String()
 }
 
 // connectError is the outcome of a pending connect.
@@ -278,7 +287,7 @@ func abandoned(path string) bool {
 	if err != nil || fi.Mode()&os.ModeSocket == 0 {
 		return false
 	}
-	fd, _, e := sysConnect(netip.AddrPort{}, path, netip.AddrPort{}, false)
+	fd, _, _, e := sysConnect(netip.AddrPort{}, path, netip.AddrPort{}, false)
 	if fd >= 0 {
 		sysClose(fd)
 	}
