@@ -5,7 +5,7 @@
 //
 //   - A Loop owns one epoll descriptor and every conn, timer, buffer and idle pool made on it. Only its goroutine touches
 //     them. Everybody else speaks to it by post. A loop never blocks: no channel, no lock, no disk, no name look-up. What may
-//     block runs on an ants worker and posts its outcome.
+//     block runs on an ants worker and posts its outcome; what waits for name servers, which may take long, on a pool of its own.
 //   - An exchange is one request and its answer: a phase (see exchange.go for the diagram), a client, a backend, the table of
 //     upstreams it was born with, the servers tried. The table is loaded in proxy, and again before a further try
 //     (see below); a try keeps it to its end.
