@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -120,4 +121,39 @@ func fullListener(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return addr
+}
+
+// TestBlockingCommands: commands that wait, for names, keep nothing else waiting, however many they are.
+func TestBlockingCommands(t *testing.T) {
+	const many = workersMax + 10
+	var held atomic.Int32
+	leave := make(chan bool)
+	adminFn = func(_ int, job func()) bool { go job(); return true }
+	iface = func(ctx *fasthttp.RequestCtx) {
+		if ctx.IsPost() && OnAdmin(ctx) {
+			RunOnWorker(ctx)
+			return
+		}
+		if ctx.IsPost() {
+			held.Add(1)
+			<-leave
+		}
+		ctx.SetBodyString("done")
+	}
+	t.Cleanup(func() { adminFn, iface = nil, nil })
+	r := newRig(t, 2, `server { listen 127.0.0.1:0; location / { dyups_interface; } }`)
+	var all []*client
+	for range many {
+		c := r.dial(0)
+		c.send("POST /upstream/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+		all = append(all, c)
+	}
+	wait(t, "the commands", func() bool { return held.Load() >= workersMax })
+	if _, body := r.get("GET /list HTTP/1.1\r\nHost: a\r\n\r\n"); body != "done" {
+		t.Errorf("the list is %q", body)
+	}
+	close(leave)
+	for _, c := range all {
+		c.want(200, "done")
+	}
 }

@@ -76,7 +76,8 @@ func OnAdmin(ctx *fasthttp.RequestCtx) bool {
 	return j != nil && j.onAdmin
 }
 
-// RunOnWorker asks, from a handler for which OnAdmin holds, to be called again on a worker; what it has answered is dropped.
+// RunOnWorker asks, from a handler for which OnAdmin holds, to be called again on a worker; what it has answered is dropped. It is one
+// of those that wait for name servers, as a command does that takes long.
 func RunOnWorker(ctx *fasthttp.RequestCtx) { jobOf(ctx).again = true }
 
 // local starts an answer of our own. Handlers of the interface get the whole body first; others do without, but what has
@@ -142,7 +143,11 @@ func (j *localJob) runOnAdmin() {
 	bytebufferpool.Put(j.body)
 	resetResponse(&j.ctx)
 	l := j.ex.l
-	l.post(func() { l.submit(j.runHere) })
+	l.post(func() {
+		if l.eng.lookups.Submit(j.runHere) != nil { // the engine is being closed
+			l.submit(j.runHere)
+		}
+	})
 }
 
 // runHere runs the handler where it is called: on a worker, or on the loop if it cannot block.
