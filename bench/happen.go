@@ -39,7 +39,7 @@ func happen(ctx context.Context, st *stage, p *running) *happening {
 	go func() {
 		defer close(h.done)
 		switch {
-		case st.Churn != nil:
+		case st.Churn != nil && !st.Churn.ByLoad:
 			s := churn.Run(ctx, p.Updater, churnOptions(st.Scenario, st.origins))
 			h.churn = &s
 		case st.Reload > 0 && h.err == nil:
@@ -47,6 +47,28 @@ func happen(ctx context.Context, st *stage, p *running) *happening {
 		}
 	}()
 	return h
+}
+
+// said takes over the updates that the load has sent, beginning at a time, and undoes the last one where its counterpart was still to
+// come.
+func (h *happening) said(ctx context.Context, st *stage, p *running, updates *churn.Sample, began int64) {
+	o := churnOptions(st.Scenario, st.origins)
+	updates.Script = o.Script
+	h.churn, h.began = updates, began
+	u, err := p.Updater()
+	if err == nil {
+		if updates.Failed > 0 {
+			for _, up := range o.Upstreams[:min(len(o.Upstreams), int(updates.Sent/2)+1)] {
+				err = errors.Join(err, u.Replace(ctx, up.Name, up.Servers))
+			}
+		} else {
+			err = churn.Restore(ctx, u, o, updates.Sent)
+		}
+		err = errors.Join(err, u.Close())
+	}
+	if err != nil && h.err == nil {
+		h.err = fmt.Errorf("cannot set the upstreams back: %w", err)
+	}
 }
 
 // churnOptions are the updates of a scenario.

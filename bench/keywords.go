@@ -39,7 +39,7 @@ var keywords = []keyword{
 	{"by-host", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.ByHost, a) }},
 	{"delay", "ORIGIN|all fixed|uniform|exponential|lognormal DURATION [sigma S]", true, setDelay},
 	{"fault", "ORIGIN|all die|hang|reset after DURATION [every DURATION] for DURATION", true, setFault},
-	{"churn", "reweigh|servers|replace|whole N a second|as acknowledged [from N clients] [on loaded|others|all]", false, setChurn},
+	{"churn", "reweigh|servers|replace|whole N a second|as acknowledged [from N clients|by the load] [on loaded|others|all]", false, setChurn},
 	{"reload", "every DURATION", false, setReload},
 	{"proxies", "NAME …", false, setProxies},
 	{"pair", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Pair, a) }},
@@ -165,6 +165,9 @@ func setChurn(s *Scenario, a []string) error {
 		if err := count(&c.Clients, a[1:2], 1, 1000); err != nil {
 			return err
 		}
+		a = a[3:]
+	} else if len(a) >= 3 && a[0] == "by" && a[1] == "the" && a[2] == "load" {
+		c.ByLoad = true
 		a = a[3:]
 	}
 	if len(a) == 2 && a[0] == "on" && slices.Contains([]string{onLoaded, onOthers, onAll}, a[1]) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dyups/bench/churn"
 )
 
 //go:embed scenarios/*.txt
@@ -86,6 +88,8 @@ func (s *Scenario) validate() (keyword string, err error) {
 		return "websocket", fmt.Errorf("cannot use a WebSocket without a body")
 	case s.Churn != nil && s.Churn.On == onOthers && s.Upstreams < 2:
 		return "churn", fmt.Errorf("cannot update others than the loaded upstream: there is one alone")
+	case s.Churn != nil && s.Churn.ByLoad && (s.Churn.Rate == 0 || s.Churn.Script == churn.Servers || s.Churn.Script == churn.Whole):
+		return "churn", fmt.Errorf("cannot have the load send these updates: it sends reweigh and replace at a rate")
 	case s.Pair && s.happens() == "":
 		return "pair", fmt.Errorf("cannot pair proxies: nothing happens to them; there is churn, reload, fault, idle")
 	case s.Rate.Of != "" && !slices.Contains(s.Proxies, s.Rate.Of):

@@ -134,6 +134,7 @@ func TestRun(t *testing.T) {
 		scenarioFile(t, "open", "path /1k\nrate 50% of goproxy\nproxies goproxy dyups"),
 		scenarioFile(t, "updates", "churn servers 50 a second on loaded\npair yes\nproxies nginx dyups"),
 		scenarioFile(t, "hosts", "upstreams 20\nservers 3\nby-host yes\nchurn replace 50 a second on others\nproxies dyups"),
+		scenarioFile(t, "by-load", "upstreams 20\nchurn reweigh 55 a second by the load on all\nproxies haproxy dyups"),
 		scenarioFile(t, "idle", "idle 50\npair yes\nrestart yes\nproxies dyups"),
 		scenarioFile(t, "reload", "reload every 100ms\nseconds 1\nproxies goproxy dyups"),
 		scenarioFile(t, "fault", "fault o1 reset after 50ms every 100ms for 20ms\nproxies dyups"),
@@ -151,7 +152,7 @@ func TestRun(t *testing.T) {
 	if page, err := os.ReadFile(htmlFile); err != nil || !bytes.Contains(page, []byte("<html")) {
 		t.Errorf("the page is not one: %v", err)
 	}
-	if !strings.Contains(stdout.String(), jsonFile) || !strings.Contains(stderr.String(), "10 scenarios, about ") {
+	if !strings.Contains(stdout.String(), jsonFile) || !strings.Contains(stderr.String(), "11 scenarios, about ") {
 		t.Errorf("got output %s\nand %s", &stdout, &stderr)
 	}
 	f := func(scenario, contender string, check func(s *result.Sample) bool) {
@@ -180,6 +181,9 @@ func TestRun(t *testing.T) {
 		return clean(s) && s.Churn.Sent > 1 && s.Churn.Failed == 0 && s.Churn.Late == 0
 	})
 	f("hosts", "dyups+churn", func(s *result.Sample) bool { return clean(s) && s.Churn.Failed == 0 && len(s.Load.Origins) == 3 })
+	f("by-load", "dyups+churn", func(s *result.Sample) bool {
+		return clean(s) && s.Churn.Failed == 0 && s.Churn.Sent > 1 && s.Churn.P99us > 0 && len(s.Churn.At) > 0 && s.Load.Updates == nil
+	})
 	f("idle", "dyups+idle", clean)
 	f("reload", "dyups+reload", func(s *result.Sample) bool { return len(s.Events) > 0 })
 	f("fault", "dyups+faults", func(s *result.Sample) bool { return len(s.Events) > 0 })

@@ -81,6 +81,7 @@ type Churn struct {
 	Rate    float64 // updates a second of all clients; 0: as fast as they are acknowledged
 	Clients int
 	On      string // onLoaded, onOthers or onAll
+	ByLoad  bool   // the load generator sends them from its own loop
 }
 
 // Which upstreams are updated.

@@ -52,10 +52,13 @@ func TestParse(t *testing.T) {
 		s.Faults = []Fault{{"o0", origin.Fault{Kind: "die", After: time.Second, Every: 2 * time.Second, For: 300 * time.Millisecond}},
 			{"", origin.Fault{Kind: "hang", For: time.Second}}}
 	})
-	f("churn servers 10 a second", func(s *Scenario) { s.Churn = &Churn{churn.Servers, 10, 1, onAll} })
-	f("churn whole as acknowledged from 16 clients on loaded", func(s *Scenario) { s.Churn = &Churn{churn.Whole, 0, 16, onLoaded} })
+	f("churn servers 10 a second", func(s *Scenario) { s.Churn = &Churn{Script: churn.Servers, Rate: 10, Clients: 1, On: onAll} })
+	f("churn whole as acknowledged from 16 clients on loaded", func(s *Scenario) { s.Churn = &Churn{Script: churn.Whole, Clients: 16, On: onLoaded} })
 	f("upstreams 2\nchurn reweigh 0.5 a second from 1 client on others\npair yes", func(s *Scenario) {
-		s.Upstreams, s.Churn, s.Pair = 2, &Churn{churn.Reweigh, 0.5, 1, onOthers}, true
+		s.Upstreams, s.Churn, s.Pair = 2, &Churn{Script: churn.Reweigh, Rate: 0.5, Clients: 1, On: onOthers}, true
+	})
+	f("upstreams 2\nchurn reweigh 1000 a second by the load on all", func(s *Scenario) {
+		s.Upstreams, s.Churn = 2, &Churn{Script: churn.Reweigh, Rate: 1000, Clients: 1, On: onAll, ByLoad: true}
 	})
 	f("reload every 2s\nrestart yes", func(s *Scenario) { s.Reload, s.Restart = 2*time.Second, true })
 	f("proxies dyups nginx-reload\nworkers 1 2", func(s *Scenario) { s.Proxies, s.Workers = []string{"dyups", "nginx-reload"}, []int{1, 2} })
@@ -72,6 +75,8 @@ func TestParseRefuses(t *testing.T) {
 			t.Fatalf("%q: got error %v, want one with %q", text, err, want)
 		}
 	}
+	f("title x\nchurn servers 10 a second by the load", "cannot have the load send these updates")
+	f("title x\nchurn reweigh as acknowledged by the load", "cannot have the load send these updates")
 	f("", "my.txt:1: cannot use a scenario without a title")
 	f("title T\n\nport 80", `my.txt:3: cannot set "port": allowed are header, title, path, `)
 	f("title T\npath", `my.txt:2: cannot set "path" to nothing: allowed is /PATH`)

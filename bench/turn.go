@@ -9,6 +9,7 @@ import (
 	"dyups/bench/origin"
 	"dyups/bench/proc"
 	"dyups/bench/result"
+	"dyups/bench/rival"
 )
 
 // loadSpec is what the generator is told for a round of a contender.
@@ -32,6 +33,12 @@ func loadSpec(it *item, c contender, addr string, rate float64) load.Spec {
 func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate float64) (*result.Sample, error) {
 	p, o := m.running, st.origins
 	spec := loadSpec(st.item, m.contender, p.Addr(), rate)
+	if m.happens && st.Churn != nil && st.Churn.ByLoad {
+		var err error
+		if spec.Updates, err = rival.Rehearse(ctx, p.Proxy, churnOptions(st.Scenario, o), (spec.WarmUp + spec.Duration).Seconds()); err != nil {
+			return nil, err
+		}
+	}
 	proc.ResetPeaks(p.PID())
 	others := []int{r.generator.PID(), o.PID(), 0}
 	meter, err := startMeter(p.PID(), others, [2]int{r.opt.ProxyCPU, r.opt.LoadCPU}, r.count)
@@ -49,6 +56,10 @@ func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate 
 		err = metered
 	}
 	if h != nil {
+		if seen.Updates != nil {
+			h.said(ctx, st, p, seen.Updates, seen.Start-int64(spec.WarmUp))
+			seen.Updates = nil // they are the sample's
+		}
 		if happened := h.end(st, p); happened != nil && (err == nil || unsupported(happened)) {
 			err = happened
 		}

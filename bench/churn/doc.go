@@ -8,6 +8,8 @@
 //     stalls gets no fewer updates than another one. With rate 0 each client sends as fast as it is acknowledged.
 //   - An update that has been sent is waited for, also when the run is over: a half-known state could not be set back. With
 //     a proxy that takes seconds for an update, a run takes that much longer.
+//   - A Talk is the same for one client as bytes, which Rehearse has an updater write down that sends nothing: package load says it
+//     from its own loop. Restore undoes its last step afterwards.
 //   - When Run returns, the upstreams are what they were, unless the proxy refused to take that, which counts as a failure.
 //
 // # Removals

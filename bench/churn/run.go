@@ -49,21 +49,26 @@ func Run(ctx context.Context, open func() (Updater, error), opt Options) Sample 
 		wg.Go(c.finish)
 	}
 	wg.Wait()
-	hist := newHistogram()
+	hist := NewHistogram()
 	for _, c := range clients {
 		total.add(&c.sample)
 		hist.Merge(c.hist)
 	}
 	slices.Sort(total.At)
-	total.At = thin(total.At)
-	total.PerSecond = float64(hist.TotalCount()) / elapsed.Seconds()
-	micros := func(q float64) float64 { return float64(hist.ValueAtQuantile(q)) / 1e3 }
-	total.P50us, total.P90us, total.P99us, total.MaxUs = micros(50), micros(90), micros(99), float64(hist.Max())/1e3
+	total.Sum(hist, elapsed)
 	return total
 }
 
-// newHistogram holds acknowledgement times in nanoseconds, to 100 s with three significant digits.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(100*time.Second), 3) }
+// Sum writes times of acknowledgement, and what follows from them, into the sample, and thins its moments out.
+func (s *Sample) Sum(hist *hdrhistogram.Histogram, elapsed time.Duration) {
+	s.At = thin(s.At)
+	s.PerSecond = float64(hist.TotalCount()) / elapsed.Seconds()
+	micros := func(q float64) float64 { return float64(hist.ValueAtQuantile(q)) / 1e3 }
+	s.P50us, s.P90us, s.P99us, s.MaxUs = micros(50), micros(90), micros(99), float64(hist.Max())/1e3
+}
+
+// NewHistogram holds acknowledgement times in nanoseconds, to 100 s with three significant digits.
+func NewHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(100*time.Second), 3) }
 
 // fail counts a failure and keeps the first one as the example. What a proxy cannot do is no failure.
 func (s *Sample) fail(err error) {
@@ -125,7 +130,7 @@ type client struct {
 // newClient gives client i of n its share of the upstreams. When there are more clients than upstreams, some share one:
 // their updates undo each other, which does no harm to the scripts that are allowed to.
 func newClient(o *Options, u Updater, i, n int) *client {
-	c := &client{opt: o, updater: u, first: i, stride: n, hist: newHistogram(), every: 1}
+	c := &client{opt: o, updater: u, first: i, stride: n, hist: NewHistogram(), every: 1}
 	for k := i % len(o.Upstreams); k < len(o.Upstreams); k += n {
 		c.works = append(c.works, newWork(o, o.Upstreams[k], i))
 		if o.Script == Whole {

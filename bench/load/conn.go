@@ -164,6 +164,10 @@ func (r *run) watch(c *conn, write bool) {
 
 // event deals with a ready socket.
 func (r *run) event(e poll.Event) {
+	if int(e.Tag) == len(r.conns) {
+		r.talk.read()
+		return
+	}
 	c := &r.conns[e.Tag]
 	if c.state == closed {
 		return

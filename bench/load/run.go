@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
+	"dyups/bench/churn"
 	"dyups/bench/poll"
 )
 
@@ -34,6 +35,7 @@ type run struct {
 	scratch  []byte
 
 	conns  []conn
+	talk   *talk   // nil: no updates
 	free   []int32 // open loop: ready connections without a request
 	source byte    // of the last connection, see connect
 
@@ -129,6 +131,9 @@ func newRun(spec Spec) (*run, error) {
 		c.tag, c.fd, c.idle = int32(i), -1, i >= spec.Connections
 		c.starts = make([]int64, 0, spec.Pipeline)
 	}
+	if spec.Updates != nil {
+		r.talk = &talk{r: r, spec: spec.Updates, c: conn{tag: int32(len(r.conns)), fd: -1}, hist: churn.NewHistogram()}
+	}
 	return r, nil
 }
 
@@ -138,6 +143,9 @@ func (r *run) close() {
 		if r.conns[i].fd >= 0 {
 			unix.Close(r.conns[i].fd)
 		}
+	}
+	if r.talk != nil {
+		r.talk.close()
 	}
 	r.poller.Close()
 }
@@ -151,6 +159,11 @@ const (
 
 // prepare opens all connections, takes the idle ones through their request and the WebSockets through their handshake.
 func (r *run) prepare(ctx context.Context) error {
+	if r.talk != nil {
+		if err := r.talk.open(); err != nil {
+			return err
+		}
+	}
 	if r.spec.Fresh && r.spec.Idle == 0 {
 		return nil // they are opened when they are needed
 	}
@@ -213,10 +226,13 @@ func (r *run) drive(ctx context.Context) error {
 		if r.spec.Rate > 0 {
 			r.dispatch(began, now) // before the end is looked for: what was due until then is sent however late it is
 		}
-		if now >= r.end && r.ended(now) {
+		if now >= r.end && r.ended(now) && (r.talk == nil || r.talk.ended(now)) {
 			return nil
 		}
 		wait := scan - now
+		if r.talk != nil {
+			wait = min(wait, r.talk.turn(began, now))
+		}
 		if now < r.end {
 			wait = min(wait, r.pointEnd-now, r.end-now)
 			if r.spec.Rate > 0 {
@@ -350,6 +366,9 @@ func (r *run) finish() (Result, error) {
 		if s.Dropped = r.due - first; s.Dropped > 0 {
 			r.count(ErrLate, s.Dropped, "requests found no free connection before the end")
 		}
+	}
+	if r.talk != nil {
+		s.Updates = r.talk.sample(r.start - int64(r.spec.WarmUp))
 	}
 	s.Status = maps.Clone(r.byStatus)
 	s.Origins = make(map[string]int64)

@@ -1,6 +1,10 @@
 package load
 
-import "time"
+import (
+	"time"
+
+	"dyups/bench/churn"
+)
 
 // Spec is one run of load against one address. It travels as JSON to the generator's process.
 type Spec struct {
@@ -23,8 +27,10 @@ type Spec struct {
 	Interval time.Duration `json:"interval"` // width of a point of the series; 0: 100 ms
 	Timeout  time.Duration `json:"timeout"`  // for one answer, and for a connect; 0: 10 s
 
-	WantStatus  int    `json:"want_status"`  // 0 is 200 (101 for a WebSocket handshake); another status is an error of kind "status"
-	WantLength  int64  `json:"want_length"`  // bytes of the answer's body; below 0: not checked. Another length is of kind "length"
+	WantStatus int         `json:"want_status"`       // 0 is 200 (101 for a WebSocket handshake); another status is an error of kind "status"
+	WantLength int64       `json:"want_length"`       // bytes of the answer's body; below 0: not checked. Another length is of kind "length"
+	Updates    *churn.Talk `json:"updates,omitempty"` // said beside the load, from its loop, until the end; nil: nothing
+
 	OriginField string `json:"origin_field"` // name of the response field in which origins name themselves; "": not counted
 }
 
@@ -36,14 +42,15 @@ type Result struct {
 	Elapsed   time.Duration    `json:"elapsed"`
 	PerSecond float64          `json:"per_second"`
 	Latency   Latency          `json:"latency"`
-	Errors    map[string]int64 `json:"errors"`  // by kind, see Err…; empty without errors
-	Example   string           `json:"example"` // the first error in words, "" without errors
-	Status    map[int]int64    `json:"status"`  // answers by status, the wrong ones too
-	Origins   map[string]int64 `json:"origins"` // right answers by the origin that named itself
-	Series    []Point          `json:"series"`  // in order of time, without gaps
-	Start     int64            `json:"start"`   // of the measured part, poll.Now
-	Behind    time.Duration    `json:"behind"`  // open loop: the most that the generator itself was late in sending though a connection was free
-	Dropped   int64            `json:"dropped"` // open loop: requests still waiting for a free connection at the end; they count as errors of kind "late"
+	Errors    map[string]int64 `json:"errors"`            // by kind, see Err…; empty without errors
+	Example   string           `json:"example"`           // the first error in words, "" without errors
+	Status    map[int]int64    `json:"status"`            // answers by status, the wrong ones too
+	Origins   map[string]int64 `json:"origins"`           // right answers by the origin that named itself
+	Series    []Point          `json:"series"`            // in order of time, without gaps
+	Start     int64            `json:"start"`             // of the measured part, poll.Now
+	Behind    time.Duration    `json:"behind"`            // open loop: the most that the generator itself was late in sending though a connection was free
+	Updates   *churn.Sample    `json:"updates,omitempty"` // what came of Spec.Updates, those of the warm-up too
+	Dropped   int64            `json:"dropped"`           // open loop: requests still waiting for a free connection at the end; they count as errors of kind "late"
 }
 
 // Kinds of errors.

@@ -138,7 +138,7 @@ func (p *caddyProxy) Reload(ctx context.Context) error {
 		return fmt.Errorf("cannot reload caddy: %w", err)
 	}
 	defer p.leave()
-	w := newWire(p.setup.API)
+	w := newWire(p.setup.API, dialLine)
 	defer w.close()
 	const header = "Content-Type: application/json\r\nCache-Control: must-revalidate\r\n"
 	if err := w.call("POST", "/load", header, p.conf); err != nil {
@@ -149,7 +149,7 @@ func (p *caddyProxy) Reload(ctx context.Context) error {
 }
 
 func (p *caddyProxy) Updater() (churn.Updater, error) {
-	w := newWire(p.setup.API)
+	w := newWire(p.setup.API, dialLine)
 	// Each change gives Caddy a new server for its interface. The old one's kept connections are closed and those that wait
 	// to be accepted are reset, so a connection is good for one update, and updates come one after another.
 	const header = "Content-Type: application/json\r\nConnection: close\r\n"

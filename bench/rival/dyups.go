@@ -92,8 +92,16 @@ func (p *dyupsProxy) Reload(ctx context.Context) error {
 	return err
 }
 
-func (p *dyupsProxy) Updater() (churn.Updater, error) {
-	w := newWire(p.setup.API)
+func (p *dyupsProxy) Updater() (churn.Updater, error) { return p.updater(dialLine), nil }
+
+// Rehearsal implements Rehearsal.
+func (p *dyupsProxy) Rehearsal() (churn.Updater, *churn.Talk) {
+	t := &churn.Talk{}
+	return p.updater(onStage(t, "")), t
+}
+
+func (p *dyupsProxy) updater(dial dialer) churn.Updater {
+	w := newWire(p.setup.API, dial)
 	return &listUpdater{
 		table: &p.table,
 		put: func(_ context.Context, name string, servers []churn.Server) error {
@@ -104,5 +112,5 @@ func (p *dyupsProxy) Updater() (churn.Updater, error) {
 			return w.call("DELETE", "/upstream/"+name, "", nil)
 		},
 		end: w.Close,
-	}, nil
+	}
 }

@@ -79,7 +79,7 @@ func (p *goProxy) Reload(context.Context) error {
 }
 
 func (p *goProxy) Updater() (churn.Updater, error) {
-	w := newWire(p.setup.API)
+	w := newWire(p.setup.API, dialLine)
 	send := func(_ context.Context, name string, servers []churn.Server) error {
 		body, err := json.Marshal(goProxyUpdate{name, servers})
 		if err != nil {

@@ -171,7 +171,7 @@ func (p *haproxyProxy) Reload(ctx context.Context) error {
 
 // worker is the process id of the worker that answers on the stats socket.
 func (p *haproxyProxy) worker() (string, error) {
-	c, err := dialStats(p.socket())
+	c, err := dialStats(p.socket(), dialLine)
 	if err != nil {
 		return "", err
 	}
@@ -188,11 +188,20 @@ func (p *haproxyProxy) worker() (string, error) {
 	return "", fmt.Errorf("cannot find the worker of haproxy in %.100q", replies[0])
 }
 
-func (p *haproxyProxy) Updater() (churn.Updater, error) { return &haproxyUpdater{proxy: p}, nil }
+func (p *haproxyProxy) Updater() (churn.Updater, error) {
+	return &haproxyUpdater{proxy: p, dial: dialLine}, nil
+}
+
+// Rehearsal implements Rehearsal.
+func (p *haproxyProxy) Rehearsal() (churn.Updater, *churn.Talk) {
+	t := &churn.Talk{}
+	return &haproxyUpdater{proxy: p, dial: onStage(t, string(prompt))}, t
+}
 
 // haproxyUpdater sends commands of the runtime API (management.txt, section 9.3). Servers are named by their addresses.
 type haproxyUpdater struct {
 	proxy   *haproxyProxy
+	dial    dialer
 	conn    *statsConn // nil: not open
 	reloads int64      // of the proxy, when conn was opened
 }
@@ -219,7 +228,7 @@ func (u *haproxyUpdater) replies(commands ...string) ([]string, error) {
 	if u.conn == nil {
 		u.reloads = u.proxy.reloads.Load()
 		var err error
-		if u.conn, err = dialStats(u.proxy.socket()); err != nil {
+		if u.conn, err = dialStats(u.proxy.socket(), u.dial); err != nil {
 			return nil, err
 		}
 	}
@@ -348,8 +357,8 @@ func (u *haproxyUpdater) Close() error {
 }
 
 // dialStats opens the stats socket in interactive mode: many commands on one connection.
-func dialStats(path string) (*statsConn, error) {
-	conn, err := dialLine("unix", path, updateTimeout)
+func dialStats(path string, dial dialer) (*statsConn, error) {
+	conn, err := dial("unix", path, updateTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the stats socket: %w", err)
 	}

@@ -2,12 +2,13 @@ package rival
 
 import (
 	"bytes"
+	"io"
 	"strings"
 )
 
 // statsConn is a connection to HAProxy's stats socket. Not for concurrent use.
 type statsConn struct {
-	conn *line
+	conn io.ReadWriteCloser
 	out  []byte
 	in   []byte // read and not yet given out
 }

@@ -15,15 +15,16 @@ import (
 // share a core with the load, and a full client costs several times as much (BenchmarkWire).
 type wire struct {
 	addr  string
-	conn  *line // nil: not open
+	dial  dialer
+	conn  io.ReadWriteCloser // nil: not open
 	in    *bufio.Reader
 	out   []byte // request being built
 	body  []byte // of the request, reused by callers
 	reply []byte // body of the last answer
 }
 
-func newWire(addr string) *wire {
-	return &wire{addr: addr, in: bufio.NewReaderSize(nil, 4096)}
+func newWire(addr string, dial dialer) *wire {
+	return &wire{addr: addr, dial: dial, in: bufio.NewReaderSize(nil, 4096)}
 }
 
 // do sends a request and reads its answer; target holds no blanks. A connection that the other side has closed meanwhile
@@ -58,7 +59,7 @@ func (w *wire) call(method, target, header string, body []byte) error {
 
 func (w *wire) exchange() (status int, err error) {
 	if w.conn == nil {
-		if w.conn, err = dialLine("tcp4", w.addr, 5*time.Second); err != nil {
+		if w.conn, err = w.dial("tcp4", w.addr, 5*time.Second); err != nil {
 			w.conn = nil
 			return 0, err
 		}

@@ -3,8 +3,6 @@ package rival
 import (
 	"fmt"
 	"io"
-	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,24 +19,13 @@ type line struct{ fd int }
 // promptly bounds the wait that the scheduler does not know of: it could not stop the world meanwhile.
 const promptly = 10 * time.Millisecond
 
-// dialLine connects.
-func dialLine(network, addr string, timeout time.Duration) (*line, error) {
-	conn, err := net.DialTimeout(network, addr, timeout)
+// dialLine is the dialer of lines.
+func dialLine(network, addr string, timeout time.Duration) (io.ReadWriteCloser, error) {
+	fd, err := poll.Dial(network, addr, timeout)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	l := &line{fd: -1}
-	if cerr := raw.Control(func(fd uintptr) { l.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
-		return nil, cerr
-	}
-	if err != nil {
-		return nil, err
-	}
+	l := &line{fd}
 	wait := unix.NsecToTimeval(int64(promptly))
 	if err = unix.SetNonblock(l.fd, false); err == nil {
 		err = unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)

@@ -2,6 +2,7 @@ package rival
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -203,6 +204,7 @@ func TestPrograms(t *testing.T) {
 			testUpload(t, p)
 			testUpgrade(t, p)
 			testUpdates(t, p, a, b, c)
+			testRehearsed(t, p, a, b)
 			testReload(t, p, a)
 			testStop(t, p)
 		})
@@ -244,6 +246,55 @@ func testUpgrade(t *testing.T, p Proxy) {
 	fmt.Fprint(c, "ping")
 	if _, err := io.ReadFull(in, got); err != nil || string(got) != "ping" {
 		t.Fatalf("after an upgrade got %q, %v", got, err)
+	}
+}
+
+// testRehearsed says to a proxy what a rehearsal has written down, and wants the effect of the real update.
+func testRehearsed(t *testing.T, p Proxy, a, b *testOrigin) {
+	t.Helper()
+	o := churn.Options{Rate: 10, Script: churn.Reweigh, Upstreams: []Upstream{{Name: "u0", Servers: []churn.Server{a.at(1), b.at(1)}}}}
+	talk, err := Rehearse(t.Context(), p, o, 0.35)
+	if errors.Is(err, churn.ErrUnsupported) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(talk.Messages) != 4 || talk.Rate != 10 || bytes.Equal(talk.Messages[0], talk.Messages[1]) || !bytes.Equal(talk.Messages[0], talk.Messages[2]) {
+		t.Fatalf("got %q", talk.Messages)
+	}
+	c, err := net.Dial(talk.Network, talk.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	answer := make([]byte, 4096)
+	for _, m := range [][]byte{talk.Greeting, talk.Messages[0]} {
+		if len(m) == 0 {
+			continue
+		}
+		if _, err := c.Write(m); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.Read(answer)
+		if err != nil || talk.Prompt != "" && string(answer[:n]) != talk.Prompt || talk.Prompt == "" && !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 200 ")) {
+			t.Fatalf("%q was answered with %q, %v", m, answer[:n], err)
+		}
+	}
+	if seen := counts(t, p, "u0", 24); seen["a"] <= seen["b"] || seen["b"] == 0 {
+		t.Fatalf("24 requests after the update went to %v", seen)
+	}
+	u, err := p.Updater()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if err := churn.Restore(t.Context(), u, o, 1); err != nil {
+		t.Fatal(err)
+	}
+	if seen := counts(t, p, "u0", 24); seen["a"] != seen["b"] {
+		t.Fatalf("24 requests after it was undone went to %v", seen)
 	}
 }
 
