@@ -69,8 +69,12 @@
 //   - Slow starts take away at most half of the weight of the members in use (ramp). A member at its full weight has at
 //     most twice the share it has when all are at theirs: when nine of ten have just been started, they get 8/9 of it
 //     at once, and the one that was there before gets twice as much, not ten times. Under least_conn and least_time
-//     a starting member is taken to have as many requests more as its lost weight stands for, which keeps the
-//     rule less strictly: 2.2 times in the simulation of a rolling restart, where round robin has 2.0.
+//     a starting member's requests in flight count as many times as its weight is less. Where that makes it no worse than
+//     the best of all it is picked by its turn: in as many of the picks as under round robin, less those in which it is
+//     busy while others are idle. So it has its share from the first pick on also where nearly all are idle. When all
+//     are busy it is compared with the others as if it had as many requests more as its lost weight stands for. The rule
+//     for the sum is kept less strictly there, because requests are whole: in simulations with 10 members and 0 to 50
+//     requests in flight a member at its full weight gets up to 2.5 times its share, where round robin gives it 2.0.
 //
 // # Where it differs from nginx, and why
 //

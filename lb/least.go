@@ -51,6 +51,11 @@ func (g *group) least(q *Query) int {
 	}
 	g.look(q.NowNs)
 	g.refresh(q, mix32(uint32(g.cursor.Load())))
+	if g.ramp.active.Load() {
+		if i := g.rampTurn(q); i >= 0 {
+			return i
+		}
+	}
 	for range maxTicks {
 		key := g.leastKey(q)
 		if key == noKey {
@@ -60,20 +65,27 @@ func (g *group) least(q *Query) int {
 		if k < 0 {
 			continue // somebody else was faster
 		}
-		i := int(g.members[k])
-		p := &g.peers[i]
-		switch p.take(q.NowNs) {
-		case taken:
-			g.placed(p, q.NowNs)
-			q.Tried.add(i)
+		if i := int(g.members[k]); g.place(i, q) {
 			return i
-		case busy:
-			g.moved(p)
-		case out:
-			g.setAside(i, q.NowNs)
 		}
 	}
 	return g.search(q)
+}
+
+// place takes a place on member i, or notes why there is none.
+func (g *group) place(i int, q *Query) bool {
+	p := &g.peers[i]
+	switch p.take(q.NowNs) {
+	case taken:
+		g.placed(p, q.NowNs)
+		q.Tried.add(i)
+		return true
+	case busy:
+		g.moved(p)
+	case out:
+		g.setAside(i, q.NowNs)
+	}
+	return false
 }
 
 // leastKey gives the least key among the members that q has not tried.

@@ -2,6 +2,7 @@ package lb
 
 import (
 	"math"
+	"math/rand/v2"
 	"sync/atomic"
 )
 
@@ -42,8 +43,9 @@ func rampKeep(full, lost float64) float64 {
 // rampShare is the part of its weight that a member at level has.
 func rampShare(level, keep float64) float64 { return 1 - (1-level)*keep }
 
-// rampLoad is the load of a starting member for least_conn and least_time: as if the request to come were as many as
-// it takes to fill a peer of its full weight alike.
+// rampLoad is the load of a starting member for least_conn and least_time where it is compared with all others: as if the
+// request to come were as many as it takes to fill a peer of its full weight alike. By that alone a starting member would
+// get nothing as long as there is an idle one at its full weight; see rampTurn.
 func rampLoad(load, share float64, weight int64) float64 {
 	one := 1 / float64(weight)
 	return (load+one)/max(share, 1e-6) - one
@@ -74,6 +76,49 @@ func (r *ramp) accept(p *peer, t uint32, now int64) bool {
 	}
 	f := r.share(p, now)
 	return f >= 1 || float64(mix32(t)) < f*(1<<32)
+}
+
+// rampDraws bounds the draws of rampTurn, of which at least every other one is accepted.
+const rampDraws = 16
+
+// rampTurn picks a starting member by its turn: a draw by the weights of the moment says whether this pick is one of its
+// share, and it is taken if nobody has less load than it has, with its requests in flight counted as many times as its
+// weight is less. So with little load, where all are equally idle, a starting member has its share, as under round robin.
+// It gives -1 when the pick is for all.
+func (g *group) rampTurn(q *Query) int {
+	for range rampDraws {
+		live := g.roll.live.Load()
+		if live == 0 {
+			return -1
+		}
+		x := rand.Uint64()
+		i := g.slot(uint32(x), live)
+		if i < 0 || q.Tried.Has(i) {
+			continue
+		}
+		p := &g.peers[i]
+		f := g.ramp.share(p, q.NowNs)
+		if f >= 1 {
+			return -1
+		}
+		if float64(x>>32) >= f*(1<<32) {
+			continue
+		}
+		if loadKey(g.rampedLoad(p, f)) <= g.leastKey(q) && g.place(i, q) {
+			return i
+		}
+	}
+	return -1
+}
+
+// rampedLoad is the load of p with its requests in flight, not the one to come, divided by its share.
+func (g *group) rampedLoad(p *peer, share float64) float64 {
+	load := g.board.load(p, g.board.clock.Load())
+	idle := 0.0
+	if g.board.timed {
+		idle = load / float64(1+max(0, p.live.InFlight()))
+	}
+	return idle + (load-idle)/max(share, 1e-6)
 }
 
 // surveyEvery is the time between two looks at all members: a tenth of a second, with slow starts under way a

@@ -126,3 +126,65 @@ func TestRampAfterRecovery(t *testing.T) {
 		t.Errorf("of 400 requests %v", got)
 	}
 }
+
+// TestRampLowLoad: with next to no requests in flight, where all are equally idle, a starting peer has the share that it has
+// under round robin, from the beginning on, and nobody at its full weight more than twice its own.
+func TestRampLowLoad(t *testing.T) {
+	const slowStart = int64(30e9)
+	f := func(m Method, words string, restarted, held int) {
+		t.Helper()
+		b := newBed(RoundRobin, words)
+		for i := range b.peers {
+			b.peers[i].SlowStartNs = slowStart
+		}
+		b.Picker = NewPlan(m, b.peers).Bind(b.live, &b.cur)
+		b.now += 1e9
+		var all float64
+		for i, p := range b.peers {
+			all += float64(p.Weight)
+			b.live[i].Observe(50e6, 50e6)
+			b.live[i].checked.Store(b.now)
+		}
+		for i := range restarted {
+			b.live[i].Start(b.now)
+		}
+		var open []int
+		for step := range 10 {
+			const picks = 20000
+			count := make([]float64, len(b.peers))
+			for range picks {
+				b.now += slowStart / 10 / picks
+				i := b.pick()
+				count[i]++
+				if open = append(open, i); len(open) > held {
+					b.live[open[0]].Release()
+					open = open[1:]
+				}
+			}
+			level := (float64(step) + 0.5) / 10
+			var lost float64
+			for _, p := range b.peers[:restarted] {
+				lost += float64(p.Weight) * (1 - level)
+			}
+			keep := rampKeep(all, lost)
+			for i, p := range b.peers {
+				w := float64(p.Weight)
+				if i < restarted {
+					w *= rampShare(level, keep)
+				}
+				want := w / (all - lost*keep)
+				if got := count[i] / picks; got > 1.1*want+0.005 || got < (0.9-0.1*float64(held))*want-0.005 {
+					t.Errorf("method %d, %d of %q restarted, %d held, step %d: peer %d has %.3f of the requests, want %.3f",
+						m, restarted, words, held, step, i, got, want)
+				}
+			}
+		}
+	}
+	for _, m := range []Method{RoundRobin, LeastConn, LeastTime} {
+		f(m, "1 1", 1, 0)
+		f(m, "1 1 1 1", 1, 0)
+		f(m, "1 1 1 1 1 1 1 1 1 1", 9, 0)
+		f(m, "3 3 3 3", 2, 0)
+	}
+	f(LeastConn, "1 1 1 1 1 1 1 1 1 1", 1, 2)
+}
