@@ -8,7 +8,7 @@ import (
 
 // look does what is due at now: peers set aside that have recovered come back, and slow starts go on.
 func (g *group) look(now int64) {
-	if a := &g.aside; a.any() && (now >= a.due.Load() || a.seen.Load() != recoveries.Load()) {
+	if g.aside.stir(now) {
 		g.bringBack(now)
 	}
 	if g.ramp.on && now >= g.ramp.due.Load() {
@@ -46,6 +46,12 @@ func (a *aside) init(peers int) {
 func (a *aside) tryLock() bool { return !a.lock.Load() && a.lock.CompareAndSwap(false, true) }
 func (a *aside) unlock()       { a.lock.Store(false) }
 func (a *aside) any() bool     { return a.count.Load() != 0 }
+
+// stir reports whether a peer that was set aside may be let through again, by the time or because some peer has recovered.
+func (a *aside) stir(now int64) bool {
+	return a.any() && (now >= a.due.Load() || a.seen.Load() != recoveries.Load())
+}
+
 func (a *aside) has(i int) bool {
 	return a.set[i>>6].Load()&(1<<(i&63)) != 0
 }
@@ -57,8 +63,9 @@ const manyDead = 8
 // setAside leaves peer i out of the turn.
 func (g *group) setAside(i int, now int64) {
 	if g.aside.tryLock() {
-		g.leaveOut(i, now)
-		g.roll.count()
+		if g.leaveOut(i, now) {
+			g.changed()
+		}
 		g.aside.unlock()
 	}
 }
@@ -66,22 +73,52 @@ func (g *group) setAside(i int, now int64) {
 // setAsideAll leaves all dead members out of the turn.
 func (g *group) setAsideAll(now int64) {
 	if g.aside.tryLock() {
+		more := false
 		for _, i := range g.members {
-			if g.peers[i].dead(now) {
-				g.leaveOut(int(i), now)
-			}
+			more = g.peers[i].dead(now) && g.leaveOut(int(i), now) || more
 		}
-		g.roll.count()
+		if more {
+			g.changed()
+		}
 		g.aside.unlock()
 	}
 }
 
-// leaveOut is setAside under the lock, without counting.
-func (g *group) leaveOut(i int, now int64) {
+// changed follows changes of the set, under the lock.
+func (g *group) changed() {
+	g.roll.count()
+	g.read.Store(0)
+	if int(g.roll.live.Load()) == len(g.slots) {
+		g.line.Store(&g.turn)
+	} else {
+		g.line.Store(nil)
+	}
+}
+
+// compact makes the line anew.
+func (g *group) compact() {
+	if !g.aside.tryLock() {
+		return
+	}
+	defer g.aside.unlock()
+	slots := make([]uint32, 0, g.roll.live.Load())
+	for _, i := range g.slots {
+		if !g.aside.has(int(i)) {
+			slots = append(slots, i)
+		}
+	}
+	if len(slots) > 0 {
+		l := newTurn(slots)
+		g.line.Store(&l)
+	}
+}
+
+// leaveOut is setAside under the lock, without counting. It reports whether the set has changed.
+func (g *group) leaveOut(i int, now int64) bool {
 	a, p := &g.aside, &g.peers[i]
 	// A hash may fall on a peer that is no member, being marked down or draining.
 	if !g.holds(i, p.rank) || a.has(i) {
-		return
+		return false
 	}
 	a.set[i>>6].Or(1 << (i & 63))
 	a.count.Add(1)
@@ -93,6 +130,7 @@ func (g *group) leaveOut(i int, now int64) {
 	if due < a.due.Load() {
 		a.due.Store(due)
 	}
+	return true
 }
 
 // use puts the slots of member p in use or takes them out.
@@ -139,6 +177,6 @@ func (g *group) bringBack(now int64) {
 	a.due.Store(due)
 	if back > 0 {
 		a.count.Add(-back)
-		g.roll.count()
+		g.changed()
 	}
 }

@@ -11,11 +11,12 @@
 // A caller fills a Query, calls Pick, and later gives the place back with Live.Release, after Succeed, Fail or neither.
 // For least_time it calls Live.Observe after a success, and Live.Answered when Plan.CountsWaiting says so; for
 // slow_start Live.Start when a server is new or well again. Live.Bar keeps a peer out of all picks while an active check says so.
-// Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain. Pick runs on any goroutine, waits for no lock, and allocates
-// only when a Tried grows for the first time past four peers.
+// Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain. Pick runs
+// on any goroutine, waits for no lock, and allocates only when a Tried grows for the first time past four peers, and 4 bytes
+// for each slot of a turn once its set of dead peers has stood for a while.
 //
 //	method                         follows                                               cost of a pick
-//	RoundRobin                     nginx: ngx_http_upstream_round_robin.c                O(1); with dead peers O(log n)
+//	RoundRobin                     nginx: ngx_http_upstream_round_robin.c                O(1); O(log n) after a death
 //	IPHash                         nginx: ngx_http_upstream_ip_hash_module.c             a try; O(log n) with weights
 //	Hash                           nginx: ngx_http_upstream_hash_module.c                a try; O(log n) with weights
 //	ConsistentHash                 nginx: ngx_http_upstream_hash_module.c (ketama, 160)  a try
@@ -31,7 +32,8 @@
 // fifth and later ones are O(n) for LeastConn and LeastTime. When every member of a group is busy (max_conns) or tried,
 // finding that out is O(n) for all but these two.
 //
-// What is O(n) and shared by many picks: when eight dead peers are met in one pick, all are looked at, once for them
+// What is O(n) and shared by many picks: a set of dead peers that has stood for as many picks as a turn has slots is taken
+// out of the turn for good, until it changes (about 1 ns a slot); when eight dead peers are met in one pick, all are looked at, once for them
 // all; peers that were set aside are looked at when the first may be let through and when one has succeeded, in groups
 // of more than 64 at most once in a microsecond for each member; with slow_start all members are looked at ten times a
 // second, while one is starting every 4 microseconds for each member or every millisecond, whichever is longer.

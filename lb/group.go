@@ -26,6 +26,8 @@ type group struct {
 	*rotation
 	peers  []peer
 	cursor *atomic.Uint64
+	line   atomic.Pointer[turn] // the turn without those set aside, or nil for a while when they have changed; see slot
+	read   atomic.Uint32        // slots read since then
 	roll   roll
 	aside  aside
 	ramp   ramp
@@ -42,6 +44,7 @@ func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64) {
 		return
 	}
 	g.roll.init(len(r.slots))
+	g.line.Store(&r.turn)
 	g.aside.init(len(peers))
 	for k, i := range r.members {
 		peers[i].rank = uint32(k)
@@ -54,8 +57,8 @@ func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64) {
 // next picks the next usable peer that q has not tried, or gives -1.
 func (g *group) next(q *Query) int {
 	i := -1
-	if int(g.roll.live.Load()) == len(g.slots) && !g.ramp.on && len(g.slots) != 0 {
-		i = int(g.slots[g.turn(tick(g.cursor))])
+	if l := g.line.Load(); l != nil && !g.ramp.on && !g.aside.stir(q.NowNs) {
+		i = l.at(tick(g.cursor))
 		if p := &g.peers[i]; q.Tried.n == 0 && p.healthy() { // nearly always
 			p.live.inFlight.Add(1)
 			q.Tried.first[0], q.Tried.n = uint32(i), 1
@@ -77,12 +80,11 @@ func (g *group) walk(q *Query, i int) int {
 	}
 	for met := 0; most > 0; most-- {
 		if i < 0 {
-			live := g.roll.live.Load()
-			if live == 0 {
+			if g.roll.live.Load() == 0 {
 				return -1
 			}
 			t := tick(g.cursor)
-			if i = g.slot(t, live); i < 0 || g.ramp.on && !g.ramp.accept(&g.peers[i], t, q.NowNs) {
+			if i = g.slot(t); i < 0 || g.ramp.on && !g.ramp.accept(&g.peers[i], t, q.NowNs) {
 				i = -1
 				continue
 			}
@@ -106,15 +108,25 @@ func (g *group) walk(q *Query, i int) int {
 	return g.search(q)
 }
 
-// slot gives the peer whose turn it is at tick t among live slots, or -1 when the slots are changing at the moment.
-func (g *group) slot(t, live uint32) int {
-	s := 0
-	if int(live) == len(g.slots) {
-		s = int(g.turn(t))
-	} else if s = g.roll.at(t % live); s < 0 {
+// slot gives the peer whose turn it is at tick t, or -1 when no slot is in use or they are changing at the moment.
+//
+// The line is made when as many slots have been read since the last change as the turn has, so that making it, which
+// takes time in proportion and memory, does not count however often the set changes. Until then the roll is read.
+func (g *group) slot(t uint32) int {
+	if l := g.line.Load(); l != nil {
+		return l.at(t)
+	}
+	live := g.roll.live.Load()
+	if live == 0 {
 		return -1
 	}
-	return int(g.slots[s])
+	if int(g.read.Add(1)) > len(g.slots) {
+		g.compact()
+	}
+	if s := g.roll.at(t % live); s >= 0 {
+		return int(g.slots[s])
+	}
+	return -1
 }
 
 // search looks at every member once, from where the cursor stands, and takes the first usable one. It ends a pick

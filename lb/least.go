@@ -121,15 +121,15 @@ func (g *group) tied(q *Query, key uint32) int {
 	weighted := g.first != nil
 	if weighted {
 		for j := range uint32(min(len(g.slots), tieSlots)) {
-			i := g.slots[g.turn(at+j)]
+			i := g.turn.at(at + j)
 			k := g.peers[i].rank
-			if tree.levels[0][k].Load() <= key && !q.Tried.Has(int(i)) {
+			if tree.levels[0][k].Load() <= key && !q.Tried.Has(i) {
 				g.cursor.Add(uint64(j + 1))
 				return int(k)
 			}
 		}
 	}
-	from := int(g.peers[g.slots[g.turn(at)]].rank)
+	from := int(g.peers[g.turn.at(at)].rank)
 	k := g.untried(q, from, key)
 	if k < 0 && from > 0 {
 		k = g.untried(q, 0, key)

@@ -87,12 +87,8 @@ const rampDraws = 16
 // It gives -1 when the pick is for all.
 func (g *group) rampTurn(q *Query) int {
 	for range rampDraws {
-		live := g.roll.live.Load()
-		if live == 0 {
-			return -1
-		}
 		x := rand.Uint64()
-		i := g.slot(uint32(x), live)
+		i := g.slot(uint32(x))
 		if i < 0 || q.Tried.Has(i) {
 			continue
 		}

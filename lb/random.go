@@ -79,17 +79,7 @@ func (b *randomTwo) less(i, j int, now int64) bool {
 func (b *balancer) draw() int {
 	g := &b.primary
 	if g.exact {
-		live := g.roll.live.Load()
-		switch int(live) {
-		case 0:
-			return -1
-		case len(g.slots):
-			return int(g.slots[rand.Uint32N(live)])
-		}
-		if s := g.roll.at(rand.Uint32N(live)); s >= 0 {
-			return int(g.slots[s])
-		}
-		return -1
+		return g.slot(rand.Uint32())
 	}
 	return b.plan.weights.at(rand.Uint64N(b.plan.weights.total))
 }

@@ -15,24 +15,32 @@ func clampWeight(w int) int64 { return int64(min(max(w, 1), maxWeight)) }
 
 // rotation is one turn of the smooth weighted round robin over its members, computed ahead.
 type rotation struct {
+	turn
 	members []uint32 // peers that take part, in order
-	slots   []uint32 // one turn: peer indices in the order nginx gives
-	inverse uint64   // of the number of slots, for turn
 	exact   bool     // every member has slots in exact proportion to its weight
 	first   []uint32 // places[first[k]:first[k+1]] are the slots of member k; nil when each has the slot of its rank
 	places  []uint32
 }
 
-// turn is tick modulo the number of slots, by two multiplications instead of a division (Lemire, Kaser, Kurz, "Faster
-// Remainder by Direct Computation", 2019).
-func (r *rotation) turn(tick uint32) uint32 {
-	hi, _ := bits.Mul64(r.inverse*uint64(tick), uint64(len(r.slots)))
-	return uint32(hi)
+// turn is peer indices in the order nginx gives.
+type turn struct {
+	slots   []uint32
+	inverse uint64 // of the number of slots
 }
 
-// index computes what turn needs, and where the slots of each member are.
+func newTurn(slots []uint32) turn {
+	return turn{slots, math.MaxUint64/uint64(len(slots)) + 1} // 0 for one slot, which gives 0
+}
+
+// at gives the peer at tick modulo the number of slots, by two multiplications instead of a division (Lemire, Kaser, Kurz,
+// "Faster Remainder by Direct Computation", 2019).
+func (t *turn) at(tick uint32) int {
+	hi, _ := bits.Mul64(t.inverse*uint64(tick), uint64(len(t.slots)))
+	return int(t.slots[hi])
+}
+
+// index computes where the slots of each member are.
 func (r *rotation) index(peers int) {
-	r.inverse = math.MaxUint64/uint64(len(r.slots)) + 1 // 0 for one slot, which gives 0
 	if len(r.slots) == len(r.members) {
 		return
 	}
@@ -73,9 +81,9 @@ func newRotation(peers []Peer, members []uint32) rotation {
 	divide(w)
 	if slices.ContainsFunc(w, func(x int64) bool { return x != 1 }) {
 		r.exact = !scale(w, maxSlots(len(members)))
-		r.slots = smooth(members, w)
+		r.turn = newTurn(smooth(members, w))
 	} else {
-		r.slots, r.exact = members, true
+		r.turn, r.exact = newTurn(members), true
 	}
 	r.index(len(peers))
 	return r

@@ -62,11 +62,13 @@ func TestSelectBit(t *testing.T) {
 func TestTurn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots := make([]uint32, rapid.IntRange(1, 70000).Draw(t, "slots"))
-		r := rotation{slots: slots, members: slots}
-		r.index(0)
+		for s := range slots {
+			slots[s] = uint32(s)
+		}
+		r := newTurn(slots)
 		tick := rapid.Uint32().Draw(t, "tick")
-		if got := r.turn(tick); got != tick%uint32(len(r.slots)) {
-			t.Fatalf("%d in turns of %d: %d", tick, len(r.slots), got)
+		if got := r.at(tick); got != int(tick%uint32(len(slots))) {
+			t.Fatalf("%d in turns of %d: %d", tick, len(slots), got)
 		}
 	})
 }
@@ -144,4 +146,35 @@ func TestTreeConcurrent(t *testing.T) {
 		wg.Wait()
 		tree.check(t)
 	}
+}
+
+// TestLine: once a set of dead peers has stood for a turn, the line of the others is made, in the order of the roll; a peer
+// that comes back ends it.
+func TestLine(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, _ := words(t, 90)
+		b := newBed(RoundRobin, w)
+		g := &b.Picker.(*roundRobin).primary
+		dead := kill(t, b)
+		rounds := func() {
+			for range 3*len(b.live) + 2*len(g.slots) {
+				b.done(b.pick(), true)
+			}
+		}
+		rounds()
+		line := g.line.Load()
+		if line == nil || len(line.slots) != int(g.roll.live.Load()) {
+			t.Fatalf("weights %s, dead %v: no line", w, dead)
+		}
+		for k, i := range line.slots {
+			if want := g.slots[g.roll.at(uint32(k))]; i != want || dead[i] {
+				t.Fatalf("weights %s, dead %v: slot %d is peer %d, want %d", w, dead, k, i, want)
+			}
+		}
+		b.now += 11e9
+		rounds()
+		if g.line.Load() != &g.turn {
+			t.Fatalf("weights %s: all are back, but not in the line", w)
+		}
+	})
 }
