@@ -115,3 +115,29 @@ func TestFind(t *testing.T) {
 		f(1<<32 - 1)
 	}
 }
+
+// TestDeadPoints compares the points passed over together with a walk one by one.
+func TestDeadPoints(t *testing.T) {
+	b := newBed(ConsistentHash, "1 1 1 1 1 1 1")
+	b.peers[5].Name = b.peers[4].Name // whose points are nobody's alone
+	b.Picker = NewPlan(ConsistentHash, b.peers).Bind(b.live, &b.cur)
+	k, a := b.Picker.(*consistent).plan.points, &b.Picker.(*consistent).primary.aside
+	for _, dead := range []uint64{0, 1, 0b10, 0b1010101, 0b1001111, 0b1111111} {
+		a.set[0].Store(dead)
+		for i := range uint32(len(k.points)) {
+			n, alive := uint32(0), false
+			for at := i; at < uint32(len(k.points)) && (at == i || at%atOnce != 0) && !alive; at++ {
+				owner := k.owner(at)
+				if alive = owner >= k.peers || !a.has(int(owner)); !alive {
+					n++
+				}
+				if i&^(atOnce-1)+atOnce > uint32(len(k.points)) {
+					break
+				}
+			}
+			if got, ok := k.dead(i, a); got != n || ok != alive {
+				t.Fatalf("dead %b, point %d: %d, %v; want %d, %v", dead, i, got, ok, n, alive)
+			}
+		}
+	}
+}
