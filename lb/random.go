@@ -28,7 +28,11 @@ type randomTwo balancer
 
 // Pick implements Picker.
 func (b *randomTwo) Pick(q *Query) int {
-	b.primary.look(q.NowNs)
+	g := &b.primary
+	g.look(q.NowNs)
+	if len(g.members)-int(g.aside.count.Load()) < 2 { // no two to draw
+		return (*roundRobin)(b).Pick(q)
+	}
 	first := -1
 	for q.Tried.misses <= maxMisses {
 		i := (*balancer)(b).draw()

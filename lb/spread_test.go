@@ -324,6 +324,19 @@ func TestRandomTwo(t *testing.T) {
 	f(RandomTwoTime, func(b *bed) { b.live[1].inFlight.Add(1) }, 0)
 }
 
+// TestRandomTwoLone: where all but one are dead, nothing is drawn in vain.
+func TestRandomTwoLone(t *testing.T) {
+	for _, m := range []Method{RandomTwo, RandomTwoTime} {
+		b := newBed(m, "1 1 1")
+		b.live[0].Fail(b.now, 1)
+		b.live[2].Fail(b.now, 1)
+		b.run(100)
+		if got := b.run(3); got != "1 1 1" || b.q.Tried.misses != 0 {
+			t.Errorf("method %d: %s with %d draws in vain", m, got, b.q.Tried.misses)
+		}
+	}
+}
+
 // TestMovement: with consistent hash and maglev, a peer that dies or leaves moves its keys, and few others.
 func TestMovement(t *testing.T) {
 	f := func(m Method, n int, others float64) {
