@@ -101,6 +101,9 @@ func (g *group) compact() {
 		return
 	}
 	defer g.aside.unlock()
+	if g.line.Load() != nil {
+		return // somebody else was faster
+	}
 	slots := make([]uint32, 0, g.roll.live.Load())
 	for _, i := range g.slots {
 		if !g.aside.has(int(i)) {
@@ -145,7 +148,7 @@ func (g *group) use(p *peer, use bool) {
 	}
 	if g.board != nil {
 		g.board.use(p, use)
-		g.moved(p)
+		g.moved(&g.board.seats[g.members[k]], p.live)
 	}
 }
 

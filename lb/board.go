@@ -7,8 +7,8 @@ import "sync/atomic"
 //
 // A Live tells the board that its peer has a seat at, which is the one of the picker that was bound last. A picker that another
 // has taken a seat from, because both are in use while tables change, takes it back in the course of its picks: every
-// eighth, on the average, looks at one member at random besides (refresh), so that a change it was not told of is seen
-// after eight times as many picks as there are members, on the average.
+// eighth, with balance_factor every 32nd, on the average, looks at one member at random besides (refresh), so that a change
+// it was not told of is seen after as many times as many picks as there are members, on the average.
 type board struct {
 	load     func(p *peer, nowNs int64) float64 // nil: no tree
 	timed    bool                               // by response times
@@ -17,6 +17,14 @@ type board struct {
 	clock    atomic.Int64  // NowNs of a pick at most a millisecond ago, for those who release and have no time
 	swept    atomic.Uint32 // members looked at because of the time
 	tally    tally
+	seats    []seat // of peers; of those that are no members without a group
+}
+
+// seat is a member's place at a board, apart from the rest that is known of it: releases need no more.
+type seat struct {
+	group *group
+	peer  *peer
+	count atomic.Int32 // balance_factor: places taken when last looked at
 }
 
 // tally is the sum of places taken, kept by the differences to what each member had when it was last looked at: what
@@ -33,6 +41,7 @@ func (g *group) join(load func(*peer, int64) float64, p *Plan) {
 	}
 	b := &board{
 		load:  load,
+		seats: make([]seat, len(g.peers)),
 		timed: p.method == LeastTime, inflight: p.method == LeastTime && p.options.Inflight,
 	}
 	if load != nil {
@@ -40,13 +49,13 @@ func (g *group) join(load func(*peer, int64) float64, p *Plan) {
 	}
 	g.board = b
 	for _, i := range g.members {
-		p := &g.peers[i]
-		p.group = g
+		p, s := &g.peers[i], &b.seats[i]
+		s.group, s.peer = g, p
 		if load == nil {
 			p.below = b.tally.weight.Add(p.weight) - p.weight
 		}
-		p.live.seat.Store(p)
-		g.moved(p)
+		p.live.seat.Store(s)
+		g.moved(s, p.live)
 	}
 }
 
@@ -57,32 +66,33 @@ func (p *peer) leave() {
 	}
 }
 
-// placed notes that a place on p was taken at now.
-func (g *group) placed(p *peer, now int64) {
+// placed notes that a place on member i was taken at now.
+func (g *group) placed(i int, now int64) {
+	p := &g.peers[i]
 	if g.board.timed {
 		p.visit(now, g.board.inflight)
 	}
-	g.moved(p)
+	g.moved(&g.board.seats[i], p.live)
 }
 
-// moved brings the board up to date with member p. Of several at once the last to write has seen what all have done.
-func (g *group) moved(p *peer) {
+// moved brings the board up to date with a member. Of several at once the last to write has seen what all have done.
+func (g *group) moved(s *seat, l *Live) {
 	b := g.board
 	if b.tree == nil {
 		for {
-			n := p.live.inFlight.Load()
-			if d := n - p.count.Swap(n); d != 0 {
+			n := l.inFlight.Load()
+			if d := n - s.count.Swap(n); d != 0 {
 				b.tally.total.Add(int64(d))
 			}
-			if p.live.inFlight.Load() == n {
+			if l.inFlight.Load() == n {
 				return
 			}
 		}
 	}
 	for {
-		key := g.key(p)
-		b.tree.set(p.rank, key)
-		if g.key(p) == key {
+		key := g.key(s.peer)
+		b.tree.set(s.peer.rank, key)
+		if g.key(s.peer) == key {
 			return
 		}
 	}
@@ -115,8 +125,12 @@ func (b *board) use(p *peer, use bool) {
 	b.tally.weight.Add(w)
 }
 
-// refreshOne is how many picks there are to a look at another member; a power of two.
-const refreshOne = 8
+// refreshOne is how many picks there are to a look at another member; powers of two. For the sum of places it is refreshTally:
+// the next request that begins or ends on a member puts its number right, too.
+const (
+	refreshOne   = 8
+	refreshTally = 32
+)
 
 // refresh looks at one member by the random number x, which another picker may have taken away or whose load goes by
 // time.
@@ -127,8 +141,12 @@ func (g *group) refresh(q *Query, x uint32) {
 	if d := q.NowNs - was; (d >= 1e6 || d <= -1e9) && b.clock.CompareAndSwap(was, q.NowNs) && b.timed {
 		g.sweep()
 	}
-	if x%refreshOne == 0 {
-		g.lookAt(&g.peers[g.members[uint64(x)*uint64(len(g.members))>>32]])
+	every := uint32(refreshTally)
+	if b.tree != nil {
+		every = refreshOne
+	}
+	if x%every == 0 {
+		g.lookAt(g.members[uint64(x)*uint64(len(g.members))>>32])
 	}
 }
 
@@ -141,16 +159,17 @@ func (g *group) sweep() {
 	n := uint32(min(len(g.members), sweepMost))
 	at := g.board.swept.Add(n) - n
 	for j := range n {
-		g.lookAt(&g.peers[g.members[(at+j)%uint32(len(g.members))]])
+		g.lookAt(g.members[(at+j)%uint32(len(g.members))])
 	}
 }
 
-// lookAt takes the seat of a member back if another picker has it, and brings the tree up to date.
-func (g *group) lookAt(p *peer) {
-	if p.live.seat.Load() != p {
-		p.live.seat.Store(p)
-		g.moved(p)
+// lookAt takes the seat of member i back if another picker has it, and brings the tree up to date.
+func (g *group) lookAt(i uint32) {
+	p, s := &g.peers[i], &g.board.seats[i]
+	if p.live.seat.Load() != s {
+		p.live.seat.Store(s)
+		g.moved(s, p.live)
 	} else if t := g.board.tree; t != nil && t.levels[0][p.rank].Load() != g.key(p) {
-		g.moved(p)
+		g.moved(s, p.live)
 	}
 }

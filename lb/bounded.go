@@ -30,8 +30,10 @@ func (b *bounded) Pick(q *Query) int {
 		g.refresh(q, mix32(x))
 	}
 	i := b.pick(q)
-	if i >= 0 && b.peers[i].group == g { // no backup
-		g.moved(&b.peers[i])
+	if i >= 0 && g.board != nil {
+		if s := &g.board.seats[i]; s.group == g { // no backup
+			g.moved(s, b.live[i])
+		}
 	}
 	return i
 }
@@ -47,6 +49,13 @@ func (b *bounded) pick(q *Query) int {
 	for n := 0; n < maxWalk && t.misses <= maxMisses; n++ {
 		if at >= uint32(len(k.points)) {
 			at = 0
+		}
+		if a := &b.primary.aside; a.any() {
+			dead, alive := k.dead(at, a)
+			at += dead
+			if t.misses += uint8(dead); !alive {
+				continue
+			}
 		}
 		owner := k.owner(at)
 		at++
@@ -82,19 +91,14 @@ func (b *bounded) pickOwned(owner uint32, q *Query) (i int, passed bool) {
 
 // within takes a place on peer i if its bound allows one more.
 func (b *bounded) within(i int, q *Query) (int, bool) {
-	p := &b.peers[i]
-	if b.primary.aside.has(i) || p.maxConns < 0 || q.Tried.Has(i) {
+	if b.primary.aside.has(i) || q.Tried.Has(i) || b.limited && b.peers[i].maxConns < 0 {
 		return -1, false
 	}
-	if n := p.live.InFlight(); n > 0 && n >= b.bound(p) { // an idle peer is always within
+	if n := b.live[i].InFlight(); n > 0 && n >= b.bound(&b.peers[i]) { // an idle peer is always within
 		return -1, true
 	}
-	switch p.take(q.NowNs) {
-	case taken:
-		q.Tried.add(i)
+	if (*balancer)(b).try(i, q) {
 		return i, false
-	case out:
-		b.primary.setAside(i, q.NowNs)
 	}
 	return -1, false
 }

@@ -65,7 +65,7 @@
 //     one at least, plus as many as are picked at the same moment. When 64 points in a row are full, which is as
 //     good as impossible from a factor of 125 on, the members are looked at in order.
 //   - What a least_conn, least_time or bounded picker was not told, because another one over the same peers was (two
-//     tables in use, or one that was never published), it finds out by looking at a member at random in every eighth
+//     tables in use, or one that was never published), it finds out by looking at a member at random in every eighth or, bounded, 32nd
 //     pick. That the time of least_time has gone on, with it a slow peer's second chance and the age of requests in
 //     flight, it sees by looking at 64 members in turn in each millisecond in which there is a pick.
 //   - Slow starts take away at most half of the weight of the members in use (ramp). A member at its full weight has at

@@ -139,7 +139,7 @@ func (g *group) search(q *Query) int {
 		if !q.Tried.Has(i) && g.peers[i].take(q.NowNs) == taken {
 			q.Tried.add(i)
 			if g.board != nil {
-				g.placed(&g.peers[i], q.NowNs)
+				g.placed(i, q.NowNs)
 			}
 			return i
 		}

@@ -77,11 +77,11 @@ func (g *group) place(i int, q *Query) bool {
 	p := &g.peers[i]
 	switch p.take(q.NowNs) {
 	case taken:
-		g.placed(p, q.NowNs)
+		g.placed(i, q.NowNs)
 		q.Tried.add(i)
 		return true
 	case busy:
-		g.moved(p)
+		g.moved(&g.board.seats[i], p.live)
 	case out:
 		g.setAside(i, q.NowNs)
 	}

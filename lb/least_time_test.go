@@ -134,7 +134,7 @@ func (l *Live) moveClock(now int64) {
 	g := l.seat.Load().group
 	g.board.clock.Store(now)
 	for _, i := range g.members {
-		g.moved(&g.peers[i])
+		g.moved(&g.board.seats[i], g.peers[i].live)
 	}
 }
 

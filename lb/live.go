@@ -19,7 +19,7 @@ type Live struct {
 	inFlight atomic.Int32
 	fails    atomic.Int32         // failures since the last forgetting, and the bit barred
 	checked  atomic.Int64         // when the peer last failed or was last let through, NowNs
-	seat     atomic.Pointer[peer] // whose group's board is told of places taken and given back
+	seat     atomic.Pointer[seat] // whose group's board is told of places taken and given back
 	more     atomic.Pointer[more]
 }
 
@@ -101,8 +101,8 @@ func (l *Live) Release() {
 
 // report tells the board that the load has changed.
 func (l *Live) report() {
-	if p := l.seat.Load(); p != nil {
-		p.group.moved(p)
+	if s := l.seat.Load(); s != nil {
+		s.group.moved(s, l)
 	}
 }
 
@@ -164,10 +164,9 @@ type peer struct {
 	failTimeout int64
 	weight      int64
 	slowStart   int64
-	group       *group       // whose board it has a seat at; nil: none
-	below       int64        // balance_factor: sum of the weights of the members before
-	rank        uint32       // position among the members of its group
-	count       atomic.Int32 // balance_factor: places taken when last looked at
+	below       int64  // balance_factor: sum of the weights of the members before
+	rank        uint32 // position among the members of its group
+	_           [12]byte
 }
 
 func (p *peer) init(d *Peer, l *Live) {

@@ -146,7 +146,7 @@ func (g *group) survey(now int64) {
 	if g.board != nil && g.board.tree != nil && (was || lost > 0) {
 		g.board.clock.Store(now)
 		for _, i := range g.members {
-			g.moved(&g.peers[i])
+			g.moved(&g.board.seats[i], g.peers[i].live)
 		}
 	}
 	if !was && lost > 0 {

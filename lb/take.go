@@ -33,7 +33,7 @@ func (b *balancer) Take(i int, q *Query) bool {
 	}
 	for _, g := range [...]*group{&b.primary, b.backup} {
 		if g.board != nil && g.holds(i, p.rank) {
-			g.moved(p)
+			g.moved(&g.board.seats[i], p.live)
 		}
 	}
 	return true
