@@ -89,10 +89,11 @@ func (g *group) moved(s *seat, l *Live) {
 			}
 		}
 	}
+	p := s.peer
 	for {
-		key := g.key(s.peer)
-		b.tree.set(s.peer.rank, key)
-		if g.key(s.peer) == key {
+		key := g.key(p)
+		b.tree.set(p.rank, key)
+		if g.key(p) == key {
 			return
 		}
 	}
