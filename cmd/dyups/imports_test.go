@@ -41,7 +41,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	"bench/poll":      {outside: []string{"golang.org/x/sys/unix"}},
 	"bench/proc":      {outside: []string{"golang.org/x/sys/unix"}},
 	"bench/origin":    {rooms: []string{"bench/poll", "bench/proc"}, outside: []string{"golang.org/x/sys/unix"}},
-	"bench/load": {rooms: []string{"bench/poll", "bench/proc"},
+	"bench/load": {rooms: []string{"bench/churn", "bench/poll", "bench/proc"},
 		outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
 	"bench/churn": {outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
 	"bench/rival": {rooms: []string{"bench/churn", "bench/poll", "bench/proc"},
