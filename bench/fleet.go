@@ -139,7 +139,7 @@ func (f *fleet) start(ctx context.Context, s *Scenario, c contender, o *origins)
 	}
 	f.started++
 	setup := rival.Setup{Dir: filepath.Join(f.dir, fmt.Sprintf("%s-%d", c.label, f.started)), Upstreams: o.upstreams(s),
-		ByHost: s.ByHost, CPU: f.opt.ProxyCPU, Workers: c.workers}
+		ByHost: s.ByHost, CPU: f.opt.ProxyCPU, Workers: c.workers, Apart: c.apart}
 	if setup.Binary = f.opt.Dyups; c.label == oldDyups {
 		setup.Binary = f.opt.OldDyups
 	}
@@ -192,6 +192,9 @@ func (f *fleet) tell(prog rival.Program, path string, p rival.Proxy, s *Scenario
 	setup := s.setup()
 	if c.workers > 1 {
 		setup += fmt.Sprintf(", %d workers", c.workers)
+		if c.apart {
+			setup += " apart"
+		}
 	}
 	if f.told[name+setup] {
 		return

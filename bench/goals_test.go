@@ -51,7 +51,7 @@ func TestGoals(t *testing.T) {
 		{Scenario: "update-rate", Samples: []result.Sample{
 			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{PerSecond: 19999} }),
 		}},
-		{Scenario: "scaling", Samples: []result.Sample{made(1, "dyups", cpu(10)), made(1, "dyups+2w", cpu(11))}},
+		{Scenario: "scaling", Samples: []result.Sample{made(1, "dyups", cpu(5)), made(1, "dyups+2p", cpu(10)), made(1, "dyups+2w", cpu(11))}},
 		{Scenario: "idle", Text: idle[0].Text, Samples: []result.Sample{
 			made(1, "dyups", memory(5_000_000, 6_000_000, 90_000_000)), made(1, "dyups+idle", memory(16_000_000)),
 			made(1, "nginx", memory(4_000_000)), made(1, "nginx+idle", memory(8_000_000)),

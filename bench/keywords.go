@@ -44,6 +44,7 @@ var keywords = []keyword{
 	{"proxies", "NAME …", false, setProxies},
 	{"pair", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Pair, a) }},
 	{"workers", "N …, 1 to 64 each", false, setWorkers},
+	{"apart", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Apart, a) }},
 	{"restart", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Restart, a) }},
 	{"rounds", "1 to 1000", false, func(s *Scenario, a []string) error { return count(&s.Full.Rounds, a, 1, 1000) }},
 	{"seconds", "0.1 to 3600", false, func(s *Scenario, a []string) error { return seconds(&s.Full.Seconds, a) }},

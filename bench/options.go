@@ -138,6 +138,7 @@ type contender struct {
 	label   string // of the proxy: "dyups", "dyups-old"
 	program string // by which package rival knows it
 	workers int
+	apart   bool // the workers are processes
 	happens bool
 }
 
@@ -164,6 +165,11 @@ func (s *Scenario) contend(old bool) []contender {
 						c.name += fmt.Sprintf("+%dw", workers)
 					}
 					list = append(list, c)
+					if s.Apart && workers > 1 && program == "dyups" {
+						c.apart = true
+						c.name = c.name[:len(c.name)-1] + "p"
+						list = append(list, c)
+					}
 				}
 			}
 		}
@@ -187,6 +193,9 @@ const (
 // leave their traces in a process's memory, so they have one of their own.
 func (s *Scenario) processKey(c contender) string {
 	key := fmt.Sprintf("%s %dw", c.label, c.workers)
+	if c.apart {
+		key += " apart"
+	}
 	if s.Idle > 0 && c.happens {
 		key += " idle"
 	}

@@ -138,7 +138,7 @@ func TestRun(t *testing.T) {
 		scenarioFile(t, "idle", "idle 50\npair yes\nrestart yes\nproxies dyups"),
 		scenarioFile(t, "reload", "reload every 100ms\nseconds 1\nproxies goproxy dyups"),
 		scenarioFile(t, "fault", "fault o1 reset after 50ms every 100ms for 20ms\nproxies dyups"),
-		scenarioFile(t, "workers", "workers 1 2\nproxies dyups"),
+		scenarioFile(t, "workers", "workers 1 2\napart yes\nproxies dyups"),
 		scenarioFile(t, "echo", "path /ws\nwebsocket yes\nbody 100\nproxies dyups"),
 		scenarioFile(t, "upload", "method POST\nbody 10k\nproxies dyups"),
 	}
@@ -188,6 +188,7 @@ func TestRun(t *testing.T) {
 	f("reload", "dyups+reload", func(s *result.Sample) bool { return len(s.Events) > 0 })
 	f("fault", "dyups+faults", func(s *result.Sample) bool { return len(s.Events) > 0 })
 	f("workers", "dyups+2w", clean)
+	f("workers", "dyups+2p", func(s *result.Sample) bool { return clean(s) && len(s.Load.Origins) == 2 })
 	f("echo", "dyups", clean)
 	f("upload", "dyups", func(s *result.Sample) bool { return clean(s) && s.CPUPerMB > 0 })
 	skipped := func(scenario, contender, why string) {

@@ -42,6 +42,7 @@ type Scenario struct {
 	Proxies []string
 	Pair    bool  // each proxy takes part without and with what happens to it
 	Workers []int // each proxy takes part with each number of workers
+	Apart   bool  // dyups also takes part as so many processes of one worker
 	Restart bool  // proxies are started for this scenario and stopped after it
 
 	WarmUp time.Duration

@@ -61,6 +61,7 @@ func TestParse(t *testing.T) {
 		s.Upstreams, s.Churn = 2, &Churn{Script: churn.Reweigh, Rate: 1000, Clients: 1, On: onAll, ByLoad: true}
 	})
 	f("reload every 2s\nrestart yes", func(s *Scenario) { s.Reload, s.Restart = 2*time.Second, true })
+	f("workers 2\napart yes", func(s *Scenario) { s.Workers, s.Apart = []int{2}, true })
 	f("proxies dyups nginx-reload\nworkers 1 2", func(s *Scenario) { s.Proxies, s.Workers = []string{"dyups", "nginx-reload"}, []int{1, 2} })
 	f("rounds 9\nseconds 0.2\nwarm-up 50ms\nquick 2 rounds 1.5 seconds", func(s *Scenario) {
 		s.Full, s.Quick, s.WarmUp = Budget{9, 0.2}, Budget{2, 1.5}, 50*time.Millisecond
@@ -198,6 +199,7 @@ func TestContenders(t *testing.T) {
 	f("proxies dyups\nidle 5\npair yes", "dyups dyups+idle", false)
 	f("proxies nginx\nreload every 1s", "nginx+reload", false)
 	f("proxies dyups\nworkers 1 2", "dyups dyups+2w", false)
+	f("proxies nginx dyups\nworkers 1 2\napart yes", "nginx nginx+2w dyups dyups+2w dyups+2p", false)
 	f("proxies dyups\nfault all die for 1s\npair yes", "dyups dyups+faults", false)
 }
 

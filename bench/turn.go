@@ -20,6 +20,11 @@ func loadSpec(it *item, c contender, addr string, rate float64) load.Spec {
 		WarmUp: it.WarmUp, Duration: time.Duration(it.Seconds * 1e9), WantLength: it.length(), OriginField: origin.Field,
 		Timeout: patience / 2, // an open loop waits for its last answers so long
 	}
+	if c.apart {
+		for i := range c.workers {
+			s.Spread = append(s.Spread, rival.Address(addr, i))
+		}
+	}
 	if it.ByHost {
 		s.Hosts = it.Upstreams
 	}

@@ -47,7 +47,7 @@ func (r *run) open(c *conn) {
 		r.source = r.source%16 + 1
 		source = r.source
 	}
-	fd, done, err := connect(r.addr, source)
+	fd, done, err := connect(r.addrs[int(c.tag)%len(r.addrs)], source)
 	c.state, c.since, c.fresh = connecting, r.now(), true
 	if err == nil {
 		c.fd = fd

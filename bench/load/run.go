@@ -19,7 +19,7 @@ import (
 // run is one run under way. All of it belongs to one goroutine.
 type run struct {
 	spec   Spec
-	addr   netip.AddrPort
+	addrs  []netip.AddrPort
 	poller *poll.Poller
 	base   time.Time // now counts from here
 	offset int64     // poll.Now at base
@@ -101,10 +101,18 @@ func newRun(spec Spec) (*run, error) {
 	if spec.WantStatus == 0 {
 		spec.WantStatus = 200
 	}
-	addr, err := netip.ParseAddrPort(spec.Addr)
+	var addrs []netip.AddrPort
+	for _, a := range append([]string{spec.Addr}, spec.Spread...) {
+		addr, err := netip.ParseAddrPort(a)
+		if err != nil {
+			return nil, fmt.Errorf("cannot send load to %q: %w", a, err)
+		}
+		addrs = append(addrs, addr)
+	}
+	if len(addrs) > 1 {
+		addrs = addrs[1:]
+	}
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("cannot send load to %q: %w", spec.Addr, err)
 	case spec.Connections < 1 || spec.Idle < 0 || spec.Rate < 0 || spec.Duration <= 0 || spec.WarmUp < 0 || spec.BodySize < 0 || spec.Hosts < 0:
 		return nil, fmt.Errorf("cannot send load by %+v: connections and duration have to be above zero, nothing below", spec)
 	case spec.Pipeline > 1 && (spec.Fresh || spec.Rate > 0 || spec.WebSocket):
@@ -114,7 +122,7 @@ func newRun(spec Spec) (*run, error) {
 	case spec.WebSocket && (spec.Fresh || spec.BodySize == 0):
 		return nil, fmt.Errorf("cannot send load: WebSocket goes over kept connections, with a body size")
 	}
-	r := &run{spec: spec, addr: addr, scratch: make([]byte, 256<<10), hist: newHistogram(), point: newHistogram(),
+	r := &run{spec: spec, addrs: addrs, scratch: make([]byte, 256<<10), hist: newHistogram(), point: newHistogram(),
 		byStatus: make(map[int]int64), field: strings.ToLower(spec.OriginField), accept: wsAccept()}
 	r.base, r.offset = time.Now(), poll.Now() // next to each other: what lies between them is an error of Result.Start
 	r.result.Errors = make(map[string]int64)
@@ -122,6 +130,7 @@ func newRun(spec Spec) (*run, error) {
 		r.interval = float64(time.Second) / spec.Rate
 	}
 	r.makeRequests()
+	var err error
 	if r.poller, err = poll.New(); err != nil {
 		return nil, err
 	}

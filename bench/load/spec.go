@@ -8,19 +8,20 @@ import (
 
 // Spec is one run of load against one address. It travels as JSON to the generator's process.
 type Spec struct {
-	Addr        string      `json:"addr"`        // host:port of the proxy
-	WebSocket   bool        `json:"websocket"`   // upgrade each connection, then echo messages of BodySize bytes over it
-	Method      string      `json:"method"`      // "" is GET
-	Path        string      `json:"path"`        // request target
-	Host        string      `json:"host"`        // Host field; "" is Addr
-	Hosts       int         `json:"hosts"`       // above 0: requests take the Host fields u0 … u(Hosts-1) in turn, in a fixed shuffled order
-	Fields      [][2]string `json:"fields"`      // further header fields
-	BodySize    int         `json:"body_size"`   // bytes of the request body, with Content-Length; of a WebSocket message
-	Connections int         `json:"connections"` // that carry requests
-	Idle        int         `json:"idle"`        // further connections, each silent after one request and its answer
-	Fresh       bool        `json:"fresh"`       // a new connection for each request, closed after its answer ("Connection: close" is sent)
-	Pipeline    int         `json:"pipeline"`    // requests under way on one connection; 0 is 1
-	Rate        float64     `json:"rate"`        // requests a second, open loop with intended start times; 0: closed loop
+	Addr        string      `json:"addr"`             // host:port of the proxy
+	Spread      []string    `json:"spread,omitempty"` // instead of Addr, which connections go to in turn
+	WebSocket   bool        `json:"websocket"`        // upgrade each connection, then echo messages of BodySize bytes over it
+	Method      string      `json:"method"`           // "" is GET
+	Path        string      `json:"path"`             // request target
+	Host        string      `json:"host"`             // Host field; "" is Addr
+	Hosts       int         `json:"hosts"`            // above 0: requests take the Host fields u0 … u(Hosts-1) in turn, in a fixed shuffled order
+	Fields      [][2]string `json:"fields"`           // further header fields
+	BodySize    int         `json:"body_size"`        // bytes of the request body, with Content-Length; of a WebSocket message
+	Connections int         `json:"connections"`      // that carry requests
+	Idle        int         `json:"idle"`             // further connections, each silent after one request and its answer
+	Fresh       bool        `json:"fresh"`            // a new connection for each request, closed after its answer ("Connection: close" is sent)
+	Pipeline    int         `json:"pipeline"`         // requests under way on one connection; 0 is 1
+	Rate        float64     `json:"rate"`             // requests a second, open loop with intended start times; 0: closed loop
 
 	WarmUp   time.Duration `json:"warm_up"`  // dropped from every figure of the result
 	Duration time.Duration `json:"duration"` // measured, after WarmUp

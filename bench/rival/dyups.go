@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"dyups/bench/churn"
@@ -47,6 +48,9 @@ func (dyups) Start(_ context.Context, path string, s *Setup) (Proxy, error) {
 	if _, _, err := net.SplitHostPort(s.API); err != nil {
 		return nil, fmt.Errorf("cannot start dyups with interface address %q: %w", s.API, err)
 	}
+	if s.Apart {
+		return startApart(path, s)
+	}
 	text, args, err := writeNginx(s, fmt.Sprintf(dyupsOwn, s.API))
 	if err != nil {
 		return nil, err
@@ -56,6 +60,37 @@ func (dyups) Start(_ context.Context, path string, s *Setup) (Proxy, error) {
 		return nil, err
 	}
 	i.logFiles = []string{filepath.Join(s.Dir, "error.log")}
+	return &dyupsProxy{instance: i, tail: keepText(s)}, nil
+}
+
+// startApart starts a process for each worker, as children of a shell, so that they are one tree and one group.
+func startApart(path string, s *Setup) (Proxy, error) {
+	command, text := "", ""
+	all := []string{"-c", "", path}
+	for w := range s.workers() {
+		one := *s
+		one.Workers, one.Dir = 1, filepath.Join(s.Dir, strconv.Itoa(w))
+		one.Addr, one.API = Address(s.Addr, w), Address(s.API, w)
+		if err := os.Mkdir(one.Dir, 0o755); err != nil {
+			return nil, fmt.Errorf("cannot start dyups: %w", err)
+		}
+		t, args, err := writeNginx(&one, fmt.Sprintf(dyupsOwn, one.API))
+		if err != nil {
+			return nil, err
+		}
+		command += `"$0"`
+		for _, a := range args {
+			all = append(all, a)
+			command += fmt.Sprintf(` "${%d}"`, len(all)-3)
+		}
+		command += " & "
+		text += t
+	}
+	all[1] = command + "wait"
+	i, err := launch("dyups", "/bin/sh", s, text, all...)
+	if err != nil {
+		return nil, err
+	}
 	return &dyupsProxy{instance: i, tail: keepText(s)}, nil
 }
 

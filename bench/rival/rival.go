@@ -3,6 +3,7 @@ package rival
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"dyups/bench/churn"
@@ -17,7 +18,16 @@ type Setup struct {
 	ByHost    bool       // requests go to the upstream that the Host field names
 	CPU       int        // core to run on; below 0: any. With more workers than one, as many cores from this one on
 	Workers   int        // worker processes, threads or loops; 1 unless the scenario is about scaling
+	Apart     bool       // the workers are processes that share nothing, each at an address of its own; see Address. dyups alone knows it
 	Binary    string     // path of the program where it is not looked for (dyups; two builds compared)
+}
+
+// Address is where worker i of a Setup with Apart listens if the first one does at addr: on the loopback address i further.
+func Address(addr string, i int) string {
+	a := netip.MustParseAddrPort(addr)
+	ip := a.Addr().As4()
+	ip[3] += byte(i)
+	return netip.AddrPortFrom(netip.AddrFrom4(ip), a.Port()).String()
 }
 
 // Upstream is a named list of servers.
