@@ -12,7 +12,7 @@ import (
 // send meanwhile need not wake anybody, which is dear for them where the loop has a core of its own.
 //
 // With few requests in progress, as of a client that asks for one thing after the other, it never does: there the moment would
-// be part of every answer's time. Nor after large turns: there is enough to do, and sleeping would cost throughput. And when
+// be part of every answer's time. Tunnels do not count: what goes through them is not gathered into one call. Nor after large turns: there is enough to do, and sleeping would cost throughput. And when
 // little came in a nap, as with many requests that wait for slow servers, the next ones are left out, for ever longer.
 //
 // Only its loop touches it. The zero value is ready.
@@ -25,13 +25,15 @@ type coalescer struct {
 
 const (
 	coalesceNap  = 50 * time.Microsecond // the kernel makes it 60 to 130
-	coalesceBusy = 8                     // exchanges in progress, at least
+	coalesceBusy = 12                    // exchanges in progress, at least
 	coalesceFew  = 32                    // events of the last turn, at most
 	coalesceGain = 2                     // events after a nap that was worth it
 	coalesceSkip = 127                   // the longest break after naps in vain
 )
 
-// due reports whether the loop, which is about to wait, is to sleep first.
+// due reports whether the loop, which is about to wait, is to sleep first. busy is how many exchanges are in progress. Those whose
+// answers are large count twice, because more of each comes in a nap: with 16 connections answers of 1 MB take a sixth less CPU with
+// naps from 8 on, while of small ones 8 connections lose 4 % of their rate, because all of them wait for the nap.
 func (k *coalescer) due(busy int) bool {
 	k.slept = 0 < k.last && k.last <= coalesceFew && busy >= coalesceBusy
 	if k.slept && k.skip > 0 {

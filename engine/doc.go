@@ -17,7 +17,7 @@
 //   - With many requests in progress a loop sleeps 50 microseconds before it waits for events, so as to be woken once for many
 //     (coalesce.go). 64 connections with small answers, medians of 4 alternating rounds: 17.8 microseconds of CPU a request
 //     before, 13.4 with it, where the loop was often awake as it is; 24.1 and 15.2 where it was not. Answers of 1 MB, 16
-//     connections: 155 and 130, and a fifth more of them. At 70 % of nginx's peak 22.2 and 18.7, p50 6 % less of nginx's.
+//     connections: 155 and 130, and a fifth more of them.
 //   - Memory: a conn owns buffers only while it has half a head or output that the socket refused. Every read goes into the
 //     loop's one buffer, every head is written in the loop's other one; response bodies are never copied: the head, and the
 //     frame of a chunk, are put in front of the bytes where they were read.

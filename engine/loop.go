@@ -32,7 +32,7 @@ type Loop struct {
 	now      time.Time // read once each turn
 	nowNs    int64     // now, since base
 	activeNs int64     // when the last event came
-	busy     int       // exchanges in progress
+	busy     int       // exchanges in progress, but for tunnels
 
 	rbuf   []byte   // headRoom, bulkRoom, tailRoom; every read of the loop goes here
 	wbuf   []byte   // every head of the loop is written here
@@ -194,7 +194,7 @@ func (l *Loop) sleep() []event {
 	}
 	ms := max((ns-l.nowNs)/int64(time.Millisecond)+1, 1)
 	dozes := l.eng.dozes && l.nowNs-l.activeNs < dozeNs
-	if dozes && l.site.site.Dyups.Coalesce && l.naps.due(l.busy) {
+	if dozes && l.site.site.Dyups.Coalesce && l.naps.due(l.busy+l.piping) {
 		nap(coalesceNap)
 	}
 	l.sleeping.Store(true)

@@ -55,6 +55,8 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 		ex.c.drop()
 	}
 	ex.upEnd, ex.downEnd = endNone, endNone
+	ex.tunnels = true
+	l.busy--
 	return ex.to(phTunnel)
 }
 
