@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -131,7 +130,7 @@ func newServer(ap netip.AddrPort, unix string) *upstream.Server {
 }
 
 // resolve asks for the addresses of a name that is no upstream, off the loop, and off the workers as well: name servers that stay
-// silent would hold all of them up. The request begins with any of the addresses, as in nginx (ngx_resolver_export).
+// silent would hold all of them up. The request begins with the first of the addresses, which Config.Resolve turns.
 func (ex *exchange) resolve() bool {
 	l, name, res := ex.l, string(ex.target.Name), ex.r.Loc.Resolver
 	if res == nil {
@@ -156,9 +155,8 @@ func (ex *exchange) resolve() bool {
 				ex.unresolved(err.Error())
 			default:
 				servers := make([]*upstream.Server, len(addrs))
-				first := rand.N(len(addrs))
-				for i := range addrs {
-					servers[i] = newServer(netip.AddrPortFrom(addrs[(first+i)%len(addrs)], port), "")
+				for i, a := range addrs {
+					servers[i] = newServer(netip.AddrPortFrom(a, port), "")
 				}
 				ex.up = upstream.Single(name, servers...)
 				ex.proxyTo()

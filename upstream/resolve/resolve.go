@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -124,39 +125,45 @@ func (r *Resolver) Close() {
 	r.work.Wait()
 }
 
-// Lookup returns the addresses of host, at least one when err is nil, in the order of the answer. The slice belongs to
+// Lookup returns the addresses of host, at least one when err is nil: in the order of the answer for those who have waited for it,
+// and turned by chance for those who find it in the cache, as nginx has it (ngx_resolver.c, ngx_resolver_export). The slice belongs to
 // the caller. One trailing dot of host is ignored. It blocks for cfg.Timeout at most, or until ctx is done; a name
 // without an address, an unreachable server and a timeout are an *Error.
 func (r *Resolver) Lookup(ctx context.Context, cfg *Config, host string) ([]netip.Addr, error) {
-	a, err := r.find(ctx, cfg, host, &r.gates)
-	return slices.Clone(a.addrs), err
+	a, cached, err := r.find(ctx, cfg, host, &r.gates)
+	first := 0
+	if cached {
+		first = rand.N(len(a.addrs))
+	}
+	return slices.Concat(a.addrs[first:], a.addrs[:first]), err
 }
 
 // lookup is Lookup with the time up to which the answer is good, and for callers who bound what they ask at once. Its addresses are
 // shared: the caller must not write them.
 func (r *Resolver) lookup(ctx context.Context, cfg *Config, host string) (answer, error) {
-	return r.find(ctx, cfg, host, nil)
+	a, _, err := r.find(ctx, cfg, host, nil)
+	return a, err
 }
 
-// find is lookup with the gates that an exchange which it begins has to pass; nil: none.
-func (r *Resolver) find(ctx context.Context, cfg *Config, host string, g *gates) (answer, error) {
+// find is lookup with the gates that an exchange which it begins has to pass; nil: none. cached: there was an answer already.
+func (r *Resolver) find(ctx context.Context, cfg *Config, host string, g *gates) (a answer, cached bool, err error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if len(cfg.Servers) == 0 || !cfg.IPv4 && !cfg.IPv6 {
-		return answer{}, fmt.Errorf("cannot resolve %q: no name server or no address family is configured", host)
+		return answer{}, false, fmt.Errorf("cannot resolve %q: no name server or no address family is configured", host)
 	}
 	fqdn, ok := presentation(name)
 	if !ok {
-		return answer{}, &Error{host, codeNotFound}
+		return answer{}, false, &Error{host, codeNotFound}
 	}
 	key := cacheKey(cfg, name)
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return answer{}, ErrClosed
+		return answer{}, false, ErrClosed
 	}
 	if a, ok := r.cache[key]; ok && r.now().Before(a.expires) {
 		r.mu.Unlock()
-		return a, nil
+		return a, true, nil
 	}
 	f := r.flights[key]
 	if f == nil {
@@ -169,9 +176,9 @@ func (r *Resolver) find(ctx context.Context, cfg *Config, host string, g *gates)
 
 	select {
 	case <-f.done:
-		return f.answer, f.err
+		return f.answer, false, f.err
 	case <-ctx.Done():
-		return answer{}, ended(ctx, host)
+		return answer{}, false, ended(ctx, host)
 	}
 }
 
