@@ -209,7 +209,7 @@ func (ex *exchange) readBody() bool {
 	switch status := ex.pull(take); {
 	case status < 0:
 		ex.r.Status = 400
-		ex.l.eng.logRequest(Info, ex, "client prematurely closed connection")
+		ex.l.eng.logRequest(Info, ex, clientLeft)
 		ex.cut = true
 		return ex.to(phDone)
 	case status > 0:

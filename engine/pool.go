@@ -54,8 +54,7 @@ func (l *Loop) takeIdle(s *upstream.State, from netip.AddrPort) *conn {
 // keepIdle puts a conn back after a clean exchange, or closes it when the upstream's keepalive bounds say so.
 func (l *Loop) keepIdle(c *conn, up *upstream.Upstream) {
 	s := c.server.State
-	if up.Keepalive == 0 || c.used >= up.KeepaliveRequests || s.Retired() || l.draining ||
-		l.nowNs-c.openedNs >= int64(up.KeepaliveTime) {
+	if up.Keepalive == 0 || s.Retired() || l.draining || c.worn(up) {
 		c.close()
 		return
 	}
@@ -81,6 +80,11 @@ func (l *Loop) keepIdle(c *conn, up *upstream.Upstream) {
 	c.setTimeout(int64(up.KeepaliveTimeout))
 }
 
+// worn reports whether a conn has served as much, or as long, as up allows.
+func (c *conn) worn(up *upstream.Upstream) bool {
+	return c.used >= up.KeepaliveRequests || c.loop.nowNs-c.openedNs >= int64(up.KeepaliveTime)
+}
+
 // dropIdle closes one idle conn: its server closed it, or it timed out.
 func (l *Loop) dropIdle(c *conn) {
 	p := c.pool
@@ -100,7 +104,7 @@ func (l *Loop) bound(p *idlePool, up *upstream.Upstream) {
 	over := len(p.conns) - up.Keepalive
 	kept := p.conns[:0]
 	for i, c := range p.conns {
-		if i < over || c.used >= up.KeepaliveRequests || l.nowNs-c.openedNs >= int64(up.KeepaliveTime) {
+		if i < over || c.worn(up) {
 			c.idle, c.pool = false, nil
 			c.close()
 			continue
