@@ -49,22 +49,15 @@ func happen(ctx context.Context, st *stage, p *running) *happening {
 	return h
 }
 
-// said takes over the updates that the load has sent, beginning at a time, and undoes the last one where its counterpart was still to
-// come.
+// said takes over the updates that the load has sent, beginning at a time, and sets back what they
+// have left changed.
 func (h *happening) said(ctx context.Context, st *stage, p *running, updates *churn.Sample, began int64) {
 	o := churnOptions(st.Scenario, st.origins)
 	updates.Script = o.Script
 	h.churn, h.began = updates, began
 	u, err := p.Updater()
 	if err == nil {
-		if updates.Failed > 0 {
-			for _, up := range o.Upstreams[:min(len(o.Upstreams), int(updates.Sent/2)+1)] {
-				err = errors.Join(err, u.Replace(ctx, up.Name, up.Servers))
-			}
-		} else {
-			err = churn.Restore(ctx, u, o, updates.Sent)
-		}
-		err = errors.Join(err, u.Close())
+		err = errors.Join(churn.Restore(ctx, u, o, updates), u.Close())
 	}
 	if err != nil && h.err == nil {
 		h.err = fmt.Errorf("cannot set the upstreams back: %w", err)

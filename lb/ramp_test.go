@@ -53,6 +53,16 @@ func TestRampSum(t *testing.T) {
 	})
 }
 
+// newSlowBed is newBed with peers that start slowly.
+func newSlowBed(m Method, words string, slowStart int64) *bed {
+	b := newBed(RoundRobin, words)
+	for i := range b.peers {
+		b.peers[i].SlowStartNs = slowStart
+	}
+	b.Picker = NewPlan(m, b.peers).Bind(b.live, &b.cur)
+	return b
+}
+
 // TestRollingRestart replaces all servers but the last one at once, the worst moment of a rolling restart, and follows
 // the shares through the slow start. Nine of ten lose half of the sum at most, so each has 0.89 of its share from the
 // beginning.
@@ -61,11 +71,7 @@ func TestRollingRestart(t *testing.T) {
 	words := strings.Repeat("1 ", n)
 	f := func(m Method, restarted int, most, early float64) {
 		t.Helper()
-		b := newBed(RoundRobin, words)
-		for i := range b.peers {
-			b.peers[i].SlowStartNs = slowStart
-		}
-		b.Picker = NewPlan(m, b.peers).Bind(b.live, &b.cur)
+		b := newSlowBed(m, words, slowStart)
 		for i := range restarted {
 			b.live[i].Start(b.now)
 		}
@@ -133,11 +139,7 @@ func TestRampLowLoad(t *testing.T) {
 	const slowStart = int64(30e9)
 	f := func(m Method, words string, restarted, held int) {
 		t.Helper()
-		b := newBed(RoundRobin, words)
-		for i := range b.peers {
-			b.peers[i].SlowStartNs = slowStart
-		}
-		b.Picker = NewPlan(m, b.peers).Bind(b.live, &b.cur)
+		b := newSlowBed(m, words, slowStart)
 		b.now += 1e9
 		var all float64
 		for i, p := range b.peers {

@@ -9,7 +9,7 @@
 //   - An update that has been sent is waited for, also when the run is over: a half-known state could not be set back. With
 //     a proxy that takes seconds for an update, a run takes that much longer.
 //   - A Talk is the same for one client as bytes, which Rehearse has an updater write down that sends nothing: package load says it
-//     from its own loop. Restore undoes its last step afterwards.
+//     from its own loop. Restore sets back afterwards what it has left changed.
 //   - When Run returns, the upstreams are what they were, unless the proxy refused to take that, which counts as a failure.
 //
 // # Removals

@@ -2,6 +2,7 @@ package churn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -38,12 +39,16 @@ func Rehearse(ctx context.Context, u Updater, o Options, seconds float64) (n int
 	return n, nil
 }
 
-// Restore undoes the last update of a Talk, of which so many were said.
-func Restore(ctx context.Context, u Updater, o Options, said int64) error {
-	if said%2 == 0 {
-		return nil
+// Restore sets back what a Talk has left changed: its last update, if that has no counterpart, or all that it can have touched,
+// if one has failed.
+func Restore(ctx context.Context, u Updater, o Options, said *Sample) error {
+	var errs []error
+	last := int(said.Sent / 2)
+	for k := range o.Upstreams[:min(last+1, len(o.Upstreams))] {
+		w := newWork(&o, o.Upstreams[k], 0)
+		w.unsure = said.Failed > 0
+		w.odd = said.Sent%2 != 0 && k == last%len(o.Upstreams)
+		errs = append(errs, w.restore(ctx, u, &o))
 	}
-	w := newWork(&o, o.Upstreams[int(said/2)%len(o.Upstreams)], 0)
-	w.odd = true
-	return w.step(ctx, u, &o)
+	return errors.Join(errs...)
 }

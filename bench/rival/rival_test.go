@@ -290,7 +290,7 @@ func testRehearsed(t *testing.T, p Proxy, a, b *testOrigin) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	if err := churn.Restore(t.Context(), u, o, 1); err != nil {
+	if err := churn.Restore(t.Context(), u, o, &churn.Sample{Sent: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if seen := counts(t, p, "u0", 24); seen["a"] != seen["b"] {
