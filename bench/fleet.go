@@ -210,8 +210,10 @@ func (f *fleet) check(ctx context.Context, s *Scenario, p *running) error {
 	if n := s.length(); n >= 0 && n <= 1<<20 {
 		c.Path, c.Length = s.Path, int(n)
 	}
-	for i := range s.Servers {
-		c.Origins = append(c.Origins, originName(i))
+	if _, ok := p.Proxy.(rival.Itself); !ok {
+		for i := range s.Servers {
+			c.Origins = append(c.Origins, originName(i))
+		}
 	}
 	if s.ByHost {
 		c.Hosts = []string{"u0", fmt.Sprintf("u%d", s.Upstreams/2), fmt.Sprintf("u%d", s.Upstreams-1)}

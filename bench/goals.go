@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"dyups/bench/result"
 )
@@ -121,7 +123,9 @@ func goals(r *result.Report, o *Options) []result.Goal {
 	for _, g := range table {
 		if run := runOf(r, g.scenario); run != nil {
 			if v := g.values(run); len(v) > 0 {
-				list = append(list, g.judge(v))
+				j := g.judge(v)
+				j.Source += g.floor(run)
+				list = append(list, j)
 			}
 		}
 	}
@@ -144,6 +148,20 @@ func (g *goal) values(run *result.Run) []float64 {
 		v = append(v, g.of(s, beside))
 	}
 	return v
+}
+
+// floor says what the same figure is of the bare loop, if that took part: so much of it is the machine's, whatever the proxy.
+func (g *goal) floor(run *result.Run) string {
+	bare := strings.Replace(g.over, "dyups", "bare", 1)
+	var v []float64
+	for _, s := range samplesOf(run, bare) {
+		v = append(v, g.of(s, s))
+	}
+	if len(v) == 0 || g.under != "" {
+		return ""
+	}
+	m := result.SpreadOf(v)
+	return fmt.Sprintf("; %s %.3g (%.3g–%.3g)", bare, m.Median, m.Min, m.Max)
 }
 
 // judge makes values a goal of the report.

@@ -48,6 +48,10 @@ func TestGoals(t *testing.T) {
 			}),
 			made(2, "dyups+churn", func(s *result.Sample) { s.Load.Errors = map[string]int64{load.ErrRead: 4} }),
 		}},
+		{Scenario: "update-idle", Samples: []result.Sample{
+			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{P99us: 800} }),
+			made(1, "bare+churn", func(s *result.Sample) { s.Churn = &churn.Sample{P99us: 500} }),
+		}},
 		{Scenario: "update-rate", Samples: []result.Sample{
 			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{PerSecond: 19999} }),
 		}},
@@ -74,6 +78,10 @@ func TestGoals(t *testing.T) {
 	f("CPU per request, 64", "≤ 0.85 of HAProxy", 1, false)
 	f("throughput with 1,000", "≥ 0.97 of without", 0.98, true)
 	f("failed requests", "none", 7, false) // in all rounds together
+	if source := got[0].Source; source != "update-idle: dyups+churn; bare+churn 0.5 (0.5–0.5)" {
+		t.Errorf("got source %q", source)
+	}
+	f("reply to an update", "≤ 1", 0.8, true)
 	f("updates a second", "≥ 20,000", 19999, false)
 	f("capacity of two loops", "≥ 1.8 of one on one", 2*10.0/11, true)
 	f("memory for one idle", "≤ 1.5 KiB", 1000, true)

@@ -85,7 +85,7 @@ func TestArgs(t *testing.T) {
 	f("-rate -5", "rate -5")
 	f("-scenario large", "there is small-8, small-64")
 	f("-scenario ./none.txt", "no such file")
-	f("-proxies apache", "there is nginx, nginx-reload, haproxy, caddy, goproxy, dyups")
+	f("-proxies apache", "there is nginx, nginx-reload, haproxy, caddy, goproxy, dyups, bare")
 	f("-proxies nginx,nginx", "twice")
 	f("-proxy-cpu 1", "same core")
 	f("-load-cpu -1", "core -1")

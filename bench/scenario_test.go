@@ -109,7 +109,7 @@ func TestParseRefuses(t *testing.T) {
 	f("title T\nchurn reweigh 1 a second on some", "allowed is reweigh|servers")
 	f("title T\nchurn reweigh 1 a second on others", "my.txt:2: cannot update others than the loaded upstream")
 	f("title T\nreload 1s", "allowed is every DURATION")
-	f("title T\nproxies apache", "there is nginx, nginx-reload, haproxy, caddy, goproxy, dyups")
+	f("title T\nproxies apache", "there is nginx, nginx-reload, haproxy, caddy, goproxy, dyups, bare")
 	f("title T\nproxies nginx nginx", `cannot measure "nginx" twice`)
 	f("title T\nworkers 1 1", "allowed is N …")
 	f("title T\nseconds 0", "allowed is 0.1 to 3600")

@@ -133,6 +133,12 @@ func (p *Process) SeenAll() ([]Seen, error) {
 	return r.Seen, nil
 }
 
+// Running reports whether the child is.
+func (p *Process) Running() bool { return p.process.Running() }
+
+// Logs is the end of what the child printed.
+func (p *Process) Logs() string { return p.process.LogTail() }
+
 // PID is the child's process id.
 func (p *Process) PID() int { return p.process.PID() }
 

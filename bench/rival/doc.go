@@ -28,6 +28,7 @@
 //	              after another, because the interface starts anew with each change. A server of weight 2 is in its
 //	              list twice: this version knows no weights
 //	goproxy       POST of the list as JSON to an interface of its own
+//	bare          a POST that changes nothing: it is no proxy, see there
 //	dyups         POST /upstream/NAME with the whole list, DELETE /upstream/NAME; acknowledged by status 200
 //
 // # Many upstreams

@@ -35,7 +35,7 @@ type Upstream = churn.Upstream
 
 // Program is a kind of proxy the bench knows. Implementations hold no state; Start may be called more than once.
 type Program interface {
-	Name() string    // "nginx", "nginx-reload", "haproxy", "caddy", "goproxy", "dyups"
+	Name() string    // "nginx", "nginx-reload", "haproxy", "caddy", "goproxy", "dyups", "bare"
 	Install() string // what to do when it is missing: "install the package nginx"
 	Find(s *Setup) (path string, err error)
 	Version(path string) string
@@ -55,15 +55,15 @@ type Proxy interface {
 	Stop()
 }
 
-// All is every program the bench knows, in the order of a report.
+// All is every proxy the bench knows, in the order of a report.
 func All() []Program {
 	return []Program{nginx{}, nginx{reload: true}, haproxy{}, caddy{}, goproxy{}, dyups{}}
 }
 
-// ByName finds a program; the error names those there are.
+// ByName finds a program, one of All or bare, which is none of the proxies; the error names those there are.
 func ByName(name string) (Program, error) {
 	var known []string
-	for _, p := range All() {
+	for _, p := range append(All(), bare{}) {
 		if p.Name() == name {
 			return p, nil
 		}

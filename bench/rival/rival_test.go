@@ -22,20 +22,27 @@ import (
 	"time"
 
 	"dyups/bench/churn"
+	"dyups/bench/origin"
 	"dyups/bench/proc"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
 
-// TestMain lets the test's program be the child of goproxy.
+// TestMain lets the test's program be the child of goproxy, or that of bare.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == GoProxyFlag {
-		if err := ChildGoProxy(os.Stdin); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	if len(os.Args) == 2 {
+		child := map[string]func() error{
+			GoProxyFlag:      func() error { return ChildGoProxy(os.Stdin) },
+			origin.ChildFlag: func() error { return origin.Child(os.Stdin, os.Stdout) },
+		}[os.Args[1]]
+		if child != nil {
+			if err := child(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	code := m.Run()
 	if dyupsDir != "" {
@@ -209,6 +216,35 @@ func TestPrograms(t *testing.T) {
 			testStop(t, p)
 		})
 	}
+}
+
+// TestBare makes sure that every update is answered, by nobody but the bare loop itself.
+func TestBare(t *testing.T) {
+	a, b := newOrigin(t, "a"), newOrigin(t, "b")
+	p := start(t, bare{}, Setup{Upstreams: []Upstream{{Name: "u0", Servers: []churn.Server{a.at(1)}}}})
+	if _, ok := p.(Itself); !ok {
+		t.Error("it does not say that it answers itself")
+	}
+	if got := counts(t, p, "u0", 10); got["bare"] != 10 {
+		t.Errorf("got answers from %v", got)
+	}
+	u, err := p.Updater()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	for _, err := range []error{
+		u.Add(t.Context(), "u0", b.at(1)), u.Reweigh(t.Context(), "u0", b.at(3)), u.Remove(t.Context(), "u0", a.at(1).Addr),
+		u.Replace(t.Context(), "u0", []churn.Server{a.at(1)}), u.Create(t.Context(), "u1", []churn.Server{b.at(1)}), u.Delete(t.Context(), "u1"),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := p.Reload(t.Context()); !errors.Is(err, churn.ErrUnsupported) {
+		t.Errorf("Reload: %v", err)
+	}
+	testStop(t, p)
 }
 
 // testUpload sends a body of a megabyte and one byte: nginx refuses it by default.

@@ -44,7 +44,7 @@ var imports = map[string]struct{ rooms, outside []string }{
 	"bench/load": {rooms: []string{"bench/churn", "bench/poll", "bench/proc"},
 		outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
 	"bench/churn": {outside: []string{"golang.org/x/sys/unix", "github.com/HdrHistogram/hdrhistogram-go"}},
-	"bench/rival": {rooms: []string{"bench/churn", "bench/poll", "bench/proc"},
+	"bench/rival": {rooms: []string{"bench/churn", "bench/origin", "bench/poll", "bench/proc"},
 		outside: []string{"golang.org/x/sys/unix", "github.com/valyala/fasthttp"}},
 	"bench/result": {rooms: []string{"bench/churn", "bench/load"}},
 	"bench": {rooms: []string{"bench/churn", "bench/load", "bench/origin", "bench/poll", "bench/proc", "bench/result", "bench/rival"},
