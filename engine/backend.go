@@ -293,6 +293,7 @@ func (ex *exchange) dropBackend() {
 		ex.b.close()
 		ex.b = nil
 	}
+	ex.dropUpload()
 }
 
 // next ends a try that failed for reason and goes on to another server if proxy_next_upstream allows; else the client

@@ -104,7 +104,11 @@ func (c *conn) readHead() {
 		data := c.unread()
 		kept := len(data) > 0
 		if !kept || c.partial {
-			n, eof, err := c.read(l.rbuf[headRoom : headRoom+readRoom])
+			room := readRoom
+			if c.large {
+				room = headRead
+			}
+			n, eof, err := c.read(l.rbuf[headRoom : headRoom+room])
 			if eof || err != 0 {
 				c.endOfInput(err)
 				return
@@ -145,6 +149,7 @@ func (c *conn) readHead() {
 			c.drop()
 			continue
 		}
+		c.large = forPipe(ex.head.ContentLength)
 		ex.own(data[:n])
 		ex.r.Pipelined = kept
 		if kept {

@@ -65,7 +65,7 @@ type conn struct {
 	pool   *idlePool
 	idle   bool
 	used   int  // requests sent on it
-	large  bool // the last answer on it had a body for a pipe
+	large  bool // the last body that came in on it was one for a pipe
 	small  bool // the last answer on it fitted a slot of the inbox
 }
 

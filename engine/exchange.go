@@ -91,6 +91,7 @@ type exchange struct {
 	remain     int64
 	readSize   int   // what the next read of the body takes
 	pipe       *pipe // with a spliced body
+	upload     *pipe // with the request's, on its way to b
 	noSplice   bool  // the rest of this body is copied
 	rate       int64 // proxy_limit_rate, bytes a second; 0: none
 	paced      bool  // the backend's timer ends a pause that the rate makes

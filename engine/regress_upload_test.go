@@ -184,7 +184,7 @@ func TestStreamReset(t *testing.T) {
 		pour(c, make([]byte, 1<<20))
 	}()
 	wait(t, "the backend to be full", func() bool {
-		return r.count(func(c *conn) bool { return c.state == busy && c.ex.b != nil && c.ex.b.out.len() > 0 && c.canRead }) == 1
+		return r.count(func(c *conn) bool { return c.state == busy && c.ex.b != nil && c.ex.behind() && c.canRead }) == 1
 	})
 	_ = c.Conn.(*net.TCPConn).SetLinger(0)
 	_ = c.Close()

@@ -114,7 +114,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 	}
 	ex.phase, ex.readSize, ex.noSplice = phRelay, bulkRoom, ex.chunked || ex.c.pace != nil
 	ex.limitRate()
-	ex.b.large = ex.kind == codec.BodyLength && ex.remain >= headRead+spliceMin
+	ex.b.large = ex.kind == codec.BodyLength && forPipe(ex.remain)
 	return ex.passOn(off, end, false)
 }
 

@@ -168,7 +168,11 @@ func (ex *exchange) pump() (status int, ok bool) {
 		case b.done:
 			ex.sent = true
 		default:
-			if more, status, ok := ex.streamBody(); !more {
+			pass := ex.streamBody
+			if ex.takeUpload() {
+				pass = ex.spliceBody
+			}
+			if more, status, ok := pass(); !more {
 				return status, ok
 			}
 		}
@@ -213,7 +217,7 @@ func streamData(ex *exchange, data []byte) bool {
 	} else {
 		b.mem = append(b.mem, data...)
 	}
-	return len(b.mem) < readRoom
+	return len(b.mem) < readRoom && !ex.mayUpload() // what is left goes through a pipe
 }
 
 // await sends the request and waits for the head of the answer.
@@ -234,7 +238,7 @@ func (ex *exchange) await() bool {
 			return ex.failUpstream(status)
 		case ex.sent:
 			b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
-		case b.out.len() > 0:
+		case ex.behind():
 			b.setTimeout(int64(ex.r.Loc.Proxy.SendTimeout))
 		default:
 			b.setTimeout(0) // the client's turn

@@ -17,6 +17,9 @@ const (
 	pipesMax = 64
 )
 
+// forPipe reports whether of a body of n bytes enough will be left for a pipe when the read that finds its head has taken some.
+func forPipe(n int64) bool { return n >= headRead+spliceMin }
+
 // pipe carries body bytes from a backend's socket to a client's by splice(2) without copying them. It belongs to the
 // loop's stock while it is empty, and to one exchange from the first byte in it to the last one out.
 type pipe struct {
@@ -81,41 +84,47 @@ func (ex *exchange) takePipe() bool {
 	if ex.kind != codec.BodyLength || ex.remain < spliceMin || ex.noSplice || ex.c.out.len() > 0 || !ex.b.canRead {
 		return false
 	}
-	if l.piping >= pipesMax || paced(ex.c.fd) {
-		ex.noSplice = true
-		return false
-	}
-	if n := len(l.pipes); n > 0 {
-		ex.pipe = l.pipes[n-1]
-		l.pipes = l.pipes[:n-1]
-	} else {
-		p, err := openPipe()
-		if err != 0 {
-			ex.noSplice = true
-			return false
-		}
-		ex.pipe = p
-	}
-	l.piping++
-	return true
+	ex.pipe = l.lendPipe(ex.c.fd)
+	ex.noSplice = ex.pipe == nil
+	return ex.pipe != nil
 }
 
-// pipesKept bounds the loop's stock of empty pipes.
-const pipesKept = 4
+// lendPipe gives an empty pipe for bytes to socket fd, nil if there is none to be had or copying is better.
+func (l *Loop) lendPipe(fd int) *pipe {
+	if l.piping >= pipesMax || paced(fd) {
+		return nil
+	}
+	var p *pipe
+	if n := len(l.pipes); n > 0 {
+		p = l.pipes[n-1]
+		l.pipes = l.pipes[:n-1]
+	} else if p, _ = openPipe(); p == nil {
+		return nil
+	}
+	l.piping++
+	return p
+}
 
-// dropPipe parts from the exchange's pipe. One with bytes in it is no use to anybody.
-func (ex *exchange) dropPipe() {
-	p, l := ex.pipe, ex.l
+// returnPipe takes a lent pipe back, nil included. One with bytes in it is no use to anybody.
+func (l *Loop) returnPipe(p *pipe) {
 	if p == nil {
 		return
 	}
-	ex.pipe = nil
 	l.piping--
 	if p.n > 0 || len(l.pipes) >= pipesKept {
 		p.close()
 		return
 	}
 	l.pipes = append(l.pipes, p)
+}
+
+// pipesKept bounds the loop's stock of empty pipes.
+const pipesKept = 4
+
+// dropPipe parts from the exchange's pipe.
+func (ex *exchange) dropPipe() {
+	ex.l.returnPipe(ex.pipe)
+	ex.pipe = nil
 }
 
 // fillPipe takes body bytes from the backend; n == 0 without eof and errno: nothing to be had now.
@@ -132,8 +141,10 @@ func (ex *exchange) fillPipe() (n int, eof bool, errno syscall.Errno) {
 }
 
 // drainPipe sends what is in the pipe as far as the client takes it.
-func (ex *exchange) drainPipe() syscall.Errno {
-	p, c := ex.pipe, ex.c
+func (ex *exchange) drainPipe() syscall.Errno { return ex.pipe.drain(ex.c) }
+
+// drain sends what is in the pipe as far as c takes it.
+func (p *pipe) drain(c *conn) syscall.Errno {
 	for p.n > 0 && c.canWrite {
 		n, errno := sysSplice(p.r, c.fd, p.n)
 		if errno == eagain {
