@@ -12,8 +12,9 @@ import (
 // send meanwhile need not wake anybody, which is dear for them where the loop has a core of its own.
 //
 // With few requests in progress, as of a client that asks for one thing after the other, it never does: there the moment would
-// be part of every answer's time. Tunnels do not count: what goes through them is not gathered into one call. Nor after large turns: there is enough to do, and sleeping would cost throughput. And when
-// little came in a nap, as with many requests that wait for slow servers, the next ones are left out, for ever longer.
+// be part of every answer's time. Nor after large turns: there is enough to do, and sleeping would cost throughput. And when little
+// came in a nap, as with many requests that wait for slow servers or many tunnels in which all is quiet, the next ones are left
+// out, for ever longer.
 //
 // Only its loop touches it. The zero value is ready.
 type coalescer struct {

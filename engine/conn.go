@@ -66,7 +66,7 @@ type conn struct {
 	idle   bool
 	used   int  // requests sent on it
 	large  bool // the last body that came in on it was one for a pipe
-	small  bool // the last answer on it fitted a slot of the inbox
+	small  bool // the last answer on it fitted a slot of the inbox; of tunnels the last read, of either side
 }
 
 // read reads into p. n > 0: bytes; eof: the peer ended; neither: nothing to be had now, or err.

@@ -114,7 +114,6 @@ type exchange struct {
 	moved   int
 	job     *localJob
 	gen     uint32 // grows with each request served: tells a late post that its request is over
-	tunnels bool   // it has become a tunnel, which is no request in progress
 	aborted bool   // the client went while a worker had something of ours
 	cancel  func() // ends the look-up that the request waits for; nil: there is none
 
@@ -133,7 +132,7 @@ func (l *Loop) newExchange(c *conn) *exchange {
 		ex.localAddr = func() netip.AddrPort { return localAddr(ex.c.fd) }
 		ex.clock = func() time.Time { return ex.l.now }
 	}
-	ex.c, ex.tunnels = c, false
+	ex.c = c
 	return ex
 }
 
@@ -141,9 +140,7 @@ func (l *Loop) newExchange(c *conn) *exchange {
 const exchangesKept = 1024
 
 func (l *Loop) freeExchange(ex *exchange) {
-	if !ex.tunnels {
-		l.busy--
-	}
+	l.busy--
 	ex.c = nil
 	if len(l.exs) < exchangesKept {
 		l.exs = append(l.exs, ex)

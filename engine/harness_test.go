@@ -80,7 +80,7 @@ func (r *rig) countsBusy() {
 			l.post(func() {
 				n := l.busy
 				for _, c := range l.conns {
-					if c != nil && c.kind == kindClient && c.ex != nil && !c.ex.tunnels {
+					if c != nil && c.kind == kindClient && c.ex != nil {
 						n--
 					}
 				}

@@ -27,8 +27,11 @@ const (
 	slotStride = slotRoom + 192
 )
 
-// headDue reports whether what comes next on c is a head that starts here, and probably a small message.
+// headDue reports whether what comes next on c is a head that starts here, or something in a tunnel, and probably a small message.
 func (c *conn) headDue() bool {
+	if c.ex != nil && c.ex.phase == phTunnel {
+		return c.small && c.in == nil
+	}
 	switch c.kind {
 	case kindClient:
 		return c.state == awaitHead && c.in == nil

@@ -32,7 +32,7 @@ type Loop struct {
 	now      time.Time // read once each turn
 	nowNs    int64     // now, since base
 	activeNs int64     // when the last event came
-	busy     int       // exchanges in progress, but for tunnels
+	busy     int       // exchanges in progress
 
 	rbuf   []byte   // headRoom, bulkRoom, tailRoom; every read of the loop goes here
 	wbuf   []byte   // every head of the loop is written here

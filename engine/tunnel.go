@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"syscall"
+
 	"dyups/codec"
 	"dyups/engine/site"
 	"dyups/upstream"
@@ -55,8 +57,6 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 		ex.c.drop()
 	}
 	ex.upEnd, ex.downEnd = endNone, endNone
-	ex.tunnels = true
-	l.busy--
 	return ex.to(phTunnel)
 }
 
@@ -96,7 +96,9 @@ const (
 	hauledBroken               // a socket failed
 )
 
-// haul moves bytes one way.
+// haul moves bytes one way. Small messages are received ahead and sent at the end of the turn, as heads and small answers are: an
+// echo of 128 bytes over a WebSocket, 64 of them at once, took 18.5 µs of CPU before, 17.6 with that, and 13.4 since tunnels
+// count for the loop's naps, too (nginx 18.9; medians of 5 and 7 alternating rounds).
 func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
 	buf := ex.l.rbuf[:readRoom]
 	if to.flush() != 0 {
@@ -109,16 +111,23 @@ func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
 		if moved >= turnMax {
 			return hauledMore
 		}
-		n, eof, err := from.read(buf)
+		p := from.unread() // was received ahead when there was no room for it
+		n, eof, err := len(p), false, syscall.Errno(0)
+		if n == 0 {
+			n, eof, err = from.read(buf)
+			p = buf[:n]
+			from.small = n < slotRoom
+		}
 		switch {
 		case n > 0:
 			moved += n
 			if from == ex.b {
 				ex.r.BytesSent += int64(n)
 			}
-			if to.write(buf[:n]) != 0 {
+			if !to.writeLater(p) && to.write(p) != 0 {
 				return hauledBroken
 			}
+			from.drop()
 		case err != 0:
 			return hauledBroken
 		case eof:
@@ -126,6 +135,9 @@ func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
 		default:
 			return hauledAll
 		}
+	}
+	if *end == endSeen && to.laterLen > 0 {
+		to.sendLater()
 	}
 	if *end == endSeen && to.out.len() == 0 {
 		*end = endPassed

@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+const tunnelSite = `upstream b { server %s; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://b; proxy_http_version 1.1;
+    proxy_set_header Connection $http_connection; proxy_set_header Upgrade $http_upgrade; } }`
+
+// openTunnel makes c a tunnel.
+func openTunnel(c *client) error {
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(c.r, nil)
+	if err == nil && resp.StatusCode != 101 {
+		err = fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return err
+}
+
+// switching is a backend that switches protocols and then does with its connection what is told.
+func switching(t *testing.T, do func(c net.Conn, br *bufio.Reader)) string {
+	return origin(t, func(c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+			do(c, br)
+		}
+	})
+}
+
+// TestTunnels: what many tunnels of one loop carry at the same time, in messages of all sizes, comes back in order and whole, the
+// last of it after a half close.
+func TestTunnels(t *testing.T) {
+	r := newRig(t, 1, fmt.Sprintf(tunnelSite, switching(t, func(c net.Conn, br *bufio.Reader) {
+		_, _ = io.Copy(c, br)
+		_ = c.(*net.TCPConn).CloseWrite()
+	})))
+	var all sync.WaitGroup
+	for i := range 32 {
+		c := r.dial(0)
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			if err := openTunnel(c); err != nil {
+				t.Error(err)
+				return
+			}
+			sent := bigBody(256 << 10)
+			for at := 0; at < len(sent); {
+				n := 1 + random.IntN(200)
+				if random.IntN(8) == 0 { // beyond what is received ahead, or sent late
+					n = 1 + random.IntN(3*slotRoom)
+				}
+				n = min(n, len(sent)-at)
+				if _, err := c.Write(sent[at : at+n]); err != nil {
+					t.Error(err)
+					return
+				}
+				last := at+n == len(sent)
+				if last {
+					_ = c.Conn.(*net.TCPConn).CloseWrite()
+				}
+				got := make([]byte, n)
+				if _, err := io.ReadFull(c.r, got); err != nil || !bytes.Equal(got, sent[at:at+n]) {
+					t.Errorf("tunnel %d: %d bytes at %d came back otherwise: %v", i, n, at, err)
+					return
+				}
+				at += n
+			}
+			if n, err := c.r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("tunnel %d: after the half close: %d bytes, %v", i, n, err)
+			}
+		})
+	}
+	all.Wait()
+	wait(t, "the tunnels to end", func() bool { return r.clients() == 0 })
+}
+
+// TestTunnelsBehind: small messages for sides that do not read for a while wait in order, also those that were received ahead when
+// there was no more room for them.
+func TestTunnelsBehind(t *testing.T) {
+	const tunnels, piece, pieces = 4, 1000, 150
+	hold := make(chan struct{})
+	r := newRig(t, 1, fmt.Sprintf(tunnelSite, switching(t, func(c net.Conn, br *bufio.Reader) {
+		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
+		<-hold
+		_ = c.(*net.TCPConn).SetReadBuffer(1 << 20)
+		_, _ = io.Copy(c, br)
+		_ = c.(*net.TCPConn).CloseWrite()
+	})))
+	var clients []*client
+	for range tunnels {
+		c := r.dial(0)
+		if err := openTunnel(c); err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	buffers := func(n int) {
+		r.e.each(func(l *Loop) {
+			for _, c := range l.conns {
+				if c != nil && c.kind == kindBackend {
+					_ = syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, n)
+				}
+			}
+		})
+	}
+	buffers(4 << 10)
+	body := bigBody(piece * pieces)
+	ahead := 0
+	for at := 0; at < len(body); at += piece {
+		r.e.each(func(*Loop) { // so that the loop finds them all in one turn
+			for _, c := range clients {
+				if _, err := c.Write(body[at : at+piece]); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		ahead = max(ahead, r.count(func(c *conn) bool { return c.kind == kindClient && c.in != nil }))
+	}
+	if ahead == 0 {
+		t.Error("nothing was received ahead of its time")
+	}
+	buffers(1 << 20)
+	close(hold)
+	for _, c := range clients {
+		_ = c.Conn.(*net.TCPConn).CloseWrite()
+		if got, err := io.ReadAll(c.r); err != nil || !bytes.Equal(got, body) {
+			t.Errorf("got %d bytes, %v, that are not the %d that were sent", len(got), err, len(body))
+		}
+	}
+}
