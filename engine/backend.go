@@ -162,6 +162,9 @@ func (ex *exchange) open() bool {
 		}
 		return ex.connectFailed(errno)
 	}
+	if ex.r.Loc.Proxy.SocketKeepalive {
+		sysKeepalive(fd)
+	}
 	b := l.newConn()
 	*b = conn{loop: l, fd: fd, kind: kindBackend, slot: -1, server: srv, remote: from, openedNs: l.nowNs, canWrite: !wait}
 	if err := l.register(b, evIn|evOut|evRDHup|evEdge); err != nil {

@@ -243,14 +243,9 @@ func (e *Engine) logRequest(level Level, ex *exchange, what string) {
 		b = append(b, '"')
 	}
 	if ex.up != nil && len(ex.r.Tries) > 0 {
-		b = append(b, `, upstream: "`...)
-		if ex.cur >= 0 || ex.r.Tries[len(ex.r.Tries)-1].Label != ex.up.Name {
-			b = append(b, "http://"...)
-			b = append(b, ex.r.Tries[len(ex.r.Tries)-1].Label...)
-			b = append(b, ex.target.URI...)
-		} else {
-			b = append(b, ex.up.Name...)
-		}
+		b = append(b, `, upstream: "http://`...)
+		b = append(b, ex.r.Tries[len(ex.r.Tries)-1].Label...)
+		b = append(b, ex.target.URI...)
 		b = append(b, '"')
 	}
 	if h.HasHost {

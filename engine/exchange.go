@@ -356,8 +356,21 @@ func (ex *exchange) leave(o upstream.Outcome) {
 		ex.answeredBy(i, o)
 	}
 	if ex.up.Done(i, o, ex.l.nowNs) {
-		ex.l.eng.logRequest(Warn, ex, "upstream server temporarily disabled")
+		ex.l.eng.logRequest(Warn, ex, "upstream server temporarily disabled while "+ex.doing())
 	}
+}
+
+// doing is what the exchange has to do with its backend now, in the words of nginx's log.
+func (ex *exchange) doing() string {
+	switch {
+	case !ex.begun:
+		return "connecting to upstream"
+	case !ex.sent && ex.phase == phAwait:
+		return "sending request to upstream"
+	case ex.phase == phAwait:
+		return "reading response header from upstream"
+	}
+	return "reading upstream"
 }
 
 // finish ends the exchange: the log record, the conn's next state.

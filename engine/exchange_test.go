@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -210,6 +211,31 @@ func TestTrailers(t *testing.T) {
 	f("/", "TE: trailers\r\nConnection: TE\r\n", "42")
 	f("/pieces", "TE: deflate, Trailers\r\n", "42")
 	f("/pieces", "", "")
+	r = newRig(t, 1, "proxy_pass_trailers off;"+fmt.Sprintf(proxyTo, addr))
+	f("/", "TE: trailers\r\nConnection: TE\r\n", "")
+}
+
+// TestSocketKeepalive looks at the option of connections to servers.
+func TestSocketKeepalive(t *testing.T) {
+	addr := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool { return plain(w, "x") })
+	for word, want := range map[string]int{"on": 1, "off": 0} {
+		r := newRig(t, 1, "proxy_socket_keepalive "+word+";"+fmt.Sprintf(proxyTo, addr))
+		if status, _ := r.get("GET / HTTP/1.1\r\nHost: b\r\n\r\n"); status != 200 {
+			t.Fatalf("status %d", status)
+		}
+		var got []int
+		r.e.each(func(l *Loop) {
+			for _, c := range l.conns {
+				if c != nil && c.kind == kindBackend {
+					v, _ := syscall.GetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+					got = append(got, v)
+				}
+			}
+		})
+		if len(got) != 1 || got[0] != want {
+			t.Errorf("%s: got %v, want %d", word, got, want)
+		}
+	}
 }
 
 // TestPipelining sends many requests at once and expects the answers in order.

@@ -176,6 +176,12 @@ func sysConnect(addr netip.AddrPort, unix string, from netip.AddrPort, transpare
 	return -1, false, "", e
 }
 
+// sysKeepalive has the kernel probe an idle connection at its usual intervals, tcp(7).
+func sysKeepalive(fd int) {
+	one := int32(1)
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, uintptr(unsafe.Pointer(&one)), 4, 0)
+}
+
 // localText is a local address as the log names it: with the port that it has.
 func localText(a netip.AddrPort) string {
 	if a.Port() == 0 {

@@ -209,9 +209,14 @@ func TestNoLiveUpstreams(t *testing.T) {
 	if a := get(t, p.addr("proxy"), "d"); a.status != 502 {
 		t.Errorf("all backends down: %d", a.status)
 	}
-	p.until("the log line", func() bool {
-		return strings.Contains(p.errorLog(), "no live upstreams while connecting to upstream, client: 127.0.0.1")
-	})
+	const by = `, client: 127.0.0.1, server: , request: "GET / HTTP/1.1", upstream: "http://`
+	for _, line := range []string{
+		"no live upstreams while connecting to upstream" + by + `a/", host: "a"`,
+		"no live upstreams while connecting to upstream" + by + `d/", host: "d"`,
+		"upstream server temporarily disabled while connecting to upstream" + by + p.addr("dead1") + `/", host: "a"`,
+	} {
+		p.until("the log line "+line, func() bool { return strings.Contains(p.errorLog(), line) })
+	}
 }
 
 // TestQuit: QUIT lets a request end, says so to its client, closes idle connections and takes no new ones.

@@ -88,6 +88,12 @@ func proxyRules() []rule {
 		duration("proxy_next_upstream_timeout", func(p *ProxyConf) *time.Duration { return &p.NextTimeout }),
 		proxyFlag("proxy_intercept_errors", func(p *ProxyConf) *bool { return &p.InterceptErrors }),
 		proxyFlag("proxy_ignore_client_abort", func(p *ProxyConf) *bool { return &p.IgnoreAbort }),
+		proxyFlag("proxy_socket_keepalive", func(p *ProxyConf) *bool { return &p.SocketKeepalive }),
+		{Name: "proxy_pass_trailers", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
+			w, err := d.Enum(0, "on", "off")
+			l.proxy.conf.DropTrailers = w == "off"
+			return err
+		}},
 		proxyFlag("proxy_buffering", func(p *ProxyConf) *bool { return &p.Buffering }),
 		proxyFlag("proxy_request_buffering", func(p *ProxyConf) *bool { return &p.RequestBuffering }),
 		proxyFlag("proxy_pass_request_headers", func(p *ProxyConf) *bool { return &p.PassHeaders }),
@@ -148,6 +154,7 @@ func proxyRules() []rule {
 			return err
 		}},
 		size("proxy_max_temp_file_size", inLoc, func(l *level) *int64 { return &l.proxy.conf.MaxTempFileSize }),
+		size("proxy_send_lowat", inLoc, func(*level) *int64 { return new(int64) }), // FreeBSD has it
 		ignored("proxy_temp_file_write_size", inLoc, 1, 1),
 		ignored("proxy_headers_hash_bucket_size", inLoc, 1, 1),
 		ignored("proxy_headers_hash_max_size", inLoc, 1, 1),
