@@ -40,7 +40,7 @@ func (e *BodyError) Unwrap() error { return e.err }
 //
 // body is not kept.
 func (a *Admin) Update(name string, body []byte) error {
-	spec, err := a.check(name, body, &a.opt)
+	spec, err := check(name, body, &a.opt, conf.Parse)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (a *Admin) Update(name string, body []byte) error {
 // updateHere is Update for a caller that holds turn; upstream.ErrLengthy, and nothing done, if names have to be looked up
 // or there is more to compute than others should wait for.
 func (a *Admin) updateHere(name string, body []byte) error {
-	spec, err := a.check(name, body, &a.brief)
+	spec, err := check(name, body, &a.brief, a.read.Parse)
 	if err != nil {
 		return err
 	}
@@ -63,12 +63,15 @@ func (a *Admin) Delete(name string) error {
 	return a.change(upstream.Change{Name: name, Source: source}, len(name))
 }
 
+// reader is conf.Parse or like it.
+type reader func(name string, text []byte) ([]*conf.Directive, error)
+
 // check parses body and looks up its host names.
-func (a *Admin) check(name string, body []byte, opt *upstream.Options) (*upstream.Spec, error) {
-	spec, err := a.parse(name, body, opt)
+func check(name string, body []byte, opt *upstream.Options, read reader) (*upstream.Spec, error) {
+	spec, err := parse(name, body, opt, read)
 	if err != nil && err != upstream.ErrLengthy {
 		if text := fromListing(body); text != nil {
-			spec, err = a.parse(name, text, opt)
+			spec, err = parse(name, text, opt, read)
 		}
 	}
 	switch err {
@@ -78,8 +81,8 @@ func (a *Admin) check(name string, body []byte, opt *upstream.Options) (*upstrea
 	return nil, bodyError(err)
 }
 
-func (a *Admin) parse(name string, body []byte, opt *upstream.Options) (*upstream.Spec, error) {
-	ds, err := conf.Parse("body", body)
+func parse(name string, body []byte, opt *upstream.Options, read reader) (*upstream.Spec, error) {
+	ds, err := read("body", body)
 	if err != nil {
 		return nil, err
 	}

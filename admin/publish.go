@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"dyups/codec/conf"
 	"dyups/upstream"
 )
 
@@ -64,6 +65,7 @@ type Admin struct {
 	done chan struct{} // closed when the writer has ended
 
 	brief upstream.Options   // the options for commands that are read in their turn, where nothing may take long
+	read  conf.Scratch       // of those; of who holds turn
 	one   [1]upstream.Change // the change that is applied in its turn; of who holds turn
 }
 

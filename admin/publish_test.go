@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"dyups/codec/conf"
 	"dyups/upstream"
 )
 
@@ -179,7 +180,7 @@ func TestApply(t *testing.T) {
 	a, s := newAdmin(t, 44)
 	spec := func(body string) *upstream.Spec {
 		t.Helper()
-		sp, err := a.check("x", []byte(body), &a.opt)
+		sp, err := check("x", []byte(body), &a.opt, conf.Parse)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,6 +356,22 @@ func BenchmarkUpdate(b *testing.B) {
 		p.post(b, i)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+}
+
+// BenchmarkUpdateHere is the same on a loop, where nobody else is at it.
+func BenchmarkUpdateHere(b *testing.B) {
+	a, _ := newAdmin(b, 0)
+	fill(b, a, benchUpstreams)
+	p := newPoster(a)
+	p.h = a.Handler(HandlerOptions{OnWriter: func(*fasthttp.RequestCtx) bool { return true }})
+	b.ReportAllocs()
+	i := 0
+	post := func() { p.post(b, i) }
+	for ; b.Loop(); i++ {
+		if !a.Run(64, post) {
+			b.Fatal("closed")
+		}
+	}
 }
 
 // BenchmarkUpdateParallel is that many clients at once, each waiting for its own answer.

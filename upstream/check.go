@@ -8,37 +8,30 @@ func (t *Table) check() error {
 	n := 0
 	seqs := map[uint64]string{}
 	states := map[*State]string{}
-	for i, br := range t.root {
-		if br == nil {
-			continue
-		}
-		if br.gen > t.gen {
+	for _, br := range t.root {
+		if br != nil && br.gen > t.gen {
 			return fmt.Errorf("table %d has a branch of generation %d", t.gen, br.gen)
 		}
-		for j, b := range br.buckets {
-			if b == nil {
-				continue
+	}
+	for b := range t.buckets {
+		if b.gen > t.gen || len(b.entries) == 0 {
+			return fmt.Errorf("table %d: bucket of generation %d has %d upstreams", t.gen, b.gen, len(b.entries))
+		}
+		for _, e := range b.entries {
+			u := e.u
+			n++
+			if h := hashName([]byte(u.Name)); h != e.hash || u.key.hash != h {
+				return fmt.Errorf("upstream %q has another hash than its name", u.Name)
 			}
-			if b.gen > t.gen || len(b.entries) == 0 {
-				return fmt.Errorf("table %d: bucket of generation %d has %d upstreams", t.gen, b.gen, len(b.entries))
+			if !u.key.is([]byte(u.Name)) || t.Lookup([]byte(u.Name)) != u {
+				return fmt.Errorf("upstream %q is not found by its name", u.Name)
 			}
-			for _, e := range b.entries {
-				u := e.u
-				n++
-				h := hashName([]byte(u.Name))
-				if h>>58 != uint64(i) || h>>52%fanout != uint64(j) || h != e.hash || u.key.hash != h {
-					return fmt.Errorf("upstream %q is in the wrong place", u.Name)
-				}
-				if !u.key.is([]byte(u.Name)) || t.Lookup([]byte(u.Name)) != u {
-					return fmt.Errorf("upstream %q is not found by its name", u.Name)
-				}
-				if other, ok := seqs[u.seq]; ok || u.seq == 0 || u.seq > t.seq {
-					return fmt.Errorf("upstream %q has number %d of %d, upstream %q too", u.Name, u.seq, t.seq, other)
-				}
-				seqs[u.seq] = u.Name
-				if err := u.check(states); err != nil {
-					return fmt.Errorf("upstream %q: %w", u.Name, err)
-				}
+			if other, ok := seqs[u.seq]; ok || u.seq == 0 || u.seq > t.seq {
+				return fmt.Errorf("upstream %q has number %d of %d, upstream %q too", u.Name, u.seq, t.seq, other)
+			}
+			seqs[u.seq] = u.Name
+			if err := u.check(states); err != nil {
+				return fmt.Errorf("upstream %q: %w", u.Name, err)
 			}
 		}
 	}

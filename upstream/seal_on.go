@@ -32,26 +32,18 @@ func digest(t *Table) uint64 {
 	var h maphash.Hash
 	h.SetSeed(sealSeed)
 	fmt.Fprintln(&h, t.gen, t.n, t.seq)
-	for _, br := range t.root {
-		if br == nil {
-			continue
-		}
-		for _, b := range br.buckets {
-			if b == nil {
-				continue
+	for b := range t.buckets {
+		fmt.Fprintln(&h, b.gen, len(b.entries))
+		for _, e := range b.entries {
+			u := e.u
+			fmt.Fprintf(&h, "%p %q %q %v %v %d %d %d %d %q %p %p %x %q %d %d\n", u, u.Name, u.Method, u.HashKey, u.NeedsAddr,
+				u.Keepalive, u.KeepaliveRequests, u.KeepaliveTime, u.KeepaliveTimeout, u.Source, u.cursor, u.spec,
+				u.key.hash, u.key.fold, u.seq, u.tries)
+			for _, s := range u.Servers {
+				fmt.Fprintf(&h, "%p %v %q %q %q %d %d %d %d %v %v %p\n", s, s.Addr, s.Unix, s.Label, s.Name,
+					s.Weight, s.MaxConns, s.MaxFails, s.FailTimeout, s.Backup, s.Down, s.State)
 			}
-			fmt.Fprintln(&h, b.gen, len(b.entries))
-			for _, e := range b.entries {
-				u := e.u
-				fmt.Fprintf(&h, "%p %q %q %v %v %d %d %d %d %q %p %p %x %q %d %d\n", u, u.Name, u.Method, u.HashKey, u.NeedsAddr,
-					u.Keepalive, u.KeepaliveRequests, u.KeepaliveTime, u.KeepaliveTimeout, u.Source, u.cursor, u.spec,
-					u.key.hash, u.key.fold, u.seq, u.tries)
-				for _, s := range u.Servers {
-					fmt.Fprintf(&h, "%p %v %q %q %q %d %d %d %d %v %v %p\n", s, s.Addr, s.Unix, s.Label, s.Name,
-						s.Weight, s.MaxConns, s.MaxFails, s.FailTimeout, s.Backup, s.Down, s.State)
-				}
-				h.Write(u.AppendBody(nil))
-			}
+			h.Write(u.AppendBody(nil))
 		}
 	}
 	return h.Sum64()

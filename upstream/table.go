@@ -6,14 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// fanout is the width of each of the two levels above the buckets.
-const fanout = 64
+// fanout is the width of each of the three levels above the buckets, of which the first bits of a hash choose one after the other.
+const fanout = 16
 
 // Table is all upstreams at one generation; immutable. The zero Table is empty. Nothing reachable from it is written
 // again, except through a *State or a picker's cursor. Safe for concurrent use.
 //
-// Names are spread by hash over 64 × 64 buckets. A new generation copies the root, and of each level the node on the
-// way to what changes, about 1.5 KB up to 100,000 upstreams; all else is shared with the generation before.
+// Names are spread by hash over 16 × 16 × 16 buckets. A new generation copies the root, and of each level the node on the
+// way to what changes, about 600 bytes up to 10,000 upstreams; all else is shared with the generation before. Two levels of 64
+// copied 1.3 KB, and memory is what a change is about: a page that is touched for the first time costs more than all the rest.
 type Table struct {
 	gen   uint64
 	n     int
@@ -22,8 +23,13 @@ type Table struct {
 	order atomic.Pointer[[]*Upstream] // by creation, made when first asked for
 }
 
-// branch and bucket carry the generation that made them: the one that is being built may write its own.
+// branch, twig and bucket carry the generation that made them: the one that is being built may write its own.
 type branch struct {
+	gen   uint64
+	twigs [fanout]*twig
+}
+
+type twig struct {
 	gen     uint64
 	buckets [fanout]*bucket
 }
@@ -36,6 +42,7 @@ type bucket struct {
 // What Diff compares with where there is nothing; never written.
 var (
 	noBranch branch
+	noTwig   twig
 	noBucket bucket
 )
 
@@ -54,11 +61,15 @@ func (t *Table) Len() int { return t.n }
 // Lookup finds an upstream by name, ASCII case ignored; nil if there is none. No allocation.
 func (t *Table) Lookup(name []byte) *Upstream {
 	h := hashName(name)
-	br := t.root[h>>58]
+	br := t.root[h>>60]
 	if br == nil {
 		return nil
 	}
-	b := br.buckets[h>>52%fanout]
+	tw := br.twigs[h>>56%fanout]
+	if tw == nil {
+		return nil
+	}
+	b := tw.buckets[h>>52%fanout]
 	if b == nil {
 		return nil
 	}
@@ -76,16 +87,9 @@ func (t *Table) All(f func(*Upstream) bool) {
 	order := t.order.Load()
 	if order == nil {
 		all := make([]*Upstream, 0, t.n)
-		for _, br := range t.root {
-			if br == nil {
-				continue
-			}
-			for _, b := range br.buckets {
-				if b != nil {
-					for _, e := range b.entries {
-						all = append(all, e.u)
-					}
-				}
+		for b := range t.buckets {
+			for _, e := range b.entries {
+				all = append(all, e.u)
 			}
 		}
 		slices.SortFunc(all, func(a, b *Upstream) int { return cmp.Compare(a.seq, b.seq) })
@@ -95,6 +99,25 @@ func (t *Table) All(f func(*Upstream) bool) {
 	for _, u := range *order {
 		if !f(u) {
 			return
+		}
+	}
+}
+
+// buckets gives every bucket, by hash.
+func (t *Table) buckets(yield func(*bucket) bool) {
+	for _, br := range t.root {
+		if br == nil {
+			continue
+		}
+		for _, tw := range br.twigs {
+			if tw == nil {
+				continue
+			}
+			for _, b := range tw.buckets {
+				if b != nil && !yield(b) {
+					return
+				}
+			}
 		}
 	}
 }
@@ -114,10 +137,24 @@ func (t *Table) Diff(old *Table, f func(before, after *Upstream)) {
 		if was == nil {
 			was = &noBranch
 		}
-		for j, b := range br.buckets {
-			if b != was.buckets[j] {
-				diffBucket(was.buckets[j], b, f)
+		for j, tw := range br.twigs {
+			if tw != was.twigs[j] {
+				diffTwig(was.twigs[j], tw, f)
 			}
+		}
+	}
+}
+
+func diffTwig(was, tw *twig, f func(before, after *Upstream)) {
+	if was == nil {
+		was = &noTwig
+	}
+	if tw == nil {
+		tw = &noTwig
+	}
+	for k, b := range tw.buckets {
+		if b != was.buckets[k] {
+			diffBucket(was.buckets[k], b, f)
 		}
 	}
 }
@@ -155,14 +192,21 @@ func (t *Table) edit() *Table {
 
 // own gives the bucket of hash h for writing.
 func (t *Table) own(h uint64) *bucket {
-	br := t.root[h>>58]
+	br := t.root[h>>60]
 	if br == nil {
 		br = &branch{gen: t.gen}
 	} else if br.gen != t.gen {
-		br = &branch{gen: t.gen, buckets: br.buckets}
+		br = &branch{t.gen, br.twigs}
 	}
-	t.root[h>>58] = br
-	at := &br.buckets[h>>52%fanout]
+	t.root[h>>60] = br
+	tw := br.twigs[h>>56%fanout]
+	if tw == nil {
+		tw = &twig{gen: t.gen}
+	} else if tw.gen != t.gen {
+		tw = &twig{t.gen, tw.buckets}
+	}
+	br.twigs[h>>56%fanout] = tw
+	at := &tw.buckets[h>>52%fanout]
 	switch b := *at; {
 	case b == nil:
 		*at = &bucket{gen: t.gen}
@@ -196,6 +240,6 @@ func (t *Table) remove(u *Upstream) {
 	b.entries = slices.Delete(b.entries, i, i+1)
 	t.n--
 	if len(b.entries) == 0 {
-		t.root[u.key.hash>>58].buckets[u.key.hash>>52%fanout] = nil
+		t.root[u.key.hash>>60].twigs[u.key.hash>>56%fanout].buckets[u.key.hash>>52%fanout] = nil
 	}
 }

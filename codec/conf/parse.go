@@ -111,7 +111,7 @@ func (p *parser) directive(end Pos) *Directive {
 	}
 	d := &p.nodes[0]
 	p.nodes = p.nodes[1:]
-	d.Name, d.End = p.args[0], end
+	*d = Directive{Name: p.args[0], End: end}
 	if args := p.args[1:]; len(args) > 0 {
 		if len(p.words) < len(args) {
 			p.words = make([]Word, max(wordPiece, len(args)))
