@@ -24,16 +24,16 @@ type requestBody struct {
 	streamed bool // bytes went out that are not held any more
 	bad      bool // it could not be read to its end; goes to nobody
 
-	mem      []byte // what is held, or (with a file) not yet written
-	path     string
-	file     *os.File
-	named    bool  // client_body_in_file_only: the file keeps its name while the request runs
-	keep     bool  // ... and after it (on)
-	atOff    int64 // how much of the file was sent in this try
-	memSent  int   // how much of mem was sent in this try (streaming)
-	reading  bool  // a worker reads the file
-	noSplice bool  // it is copied
-	chunk    []byte
+	mem     []byte // what is held, or (with a file) not yet written
+	path    string
+	file    *os.File
+	named   bool  // client_body_in_file_only: the file keeps its name while the request runs
+	keep    bool  // ... and after it (on)
+	atOff   int64 // how much of the file was sent in this try
+	memSent int   // how much of mem was sent in this try (streaming)
+	reading bool  // a worker reads the file
+	copied  bool  // what is left of it is, and not spliced
+	chunk   []byte
 }
 
 func (b *requestBody) begin(h *codec.RequestHead) {

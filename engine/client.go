@@ -149,7 +149,13 @@ func (c *conn) readHead() {
 			c.drop()
 			continue
 		}
-		c.large = forPipe(ex.head.ContentLength)
+		if c.large && !forPipe(ex.head.ContentLength) {
+			c.large = false
+			if !kept { // the read was kept short for nothing
+				m, _, _ := c.read(l.rbuf[headRoom+len(data) : headRoom+readRoom])
+				data = data[:len(data)+m]
+			}
+		}
 		ex.own(data[:n])
 		ex.r.Pipelined = kept
 		if kept {

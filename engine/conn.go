@@ -60,13 +60,14 @@ type conn struct {
 	prev     *conn // the loop's list of clients
 	next     *conn
 
+	large bool // the last body that came in on it was one for a pipe
+	small bool // backends: the last answer fitted a slot of the inbox; sides of a tunnel: the last read did
+
 	// Backends.
 	server *upstream.Server
 	pool   *idlePool
 	idle   bool
-	used   int  // requests sent on it
-	large  bool // the last body that came in on it was one for a pipe
-	small  bool // the last answer on it fitted a slot of the inbox; of tunnels the last read, of either side
+	used   int // requests sent on it
 }
 
 // read reads into p. n > 0: bytes; eof: the peer ended; neither: nothing to be had now, or err.

@@ -249,7 +249,7 @@ func (ex *exchange) act(a site.Action) bool {
 // clientTimeout is called when the client's deadline passed during the exchange.
 func (ex *exchange) clientTimeout() {
 	switch ex.phase {
-	case phBody, phDiscard:
+	case phBody, phDiscard, phAwait: // of which the last waits for nothing but the body from its client
 		if !ex.headSent {
 			ex.r.Status = 408
 		}
@@ -286,7 +286,7 @@ func (ex *exchange) flush() bool {
 		return ex.clientFailed(err)
 	}
 	if ex.pipe != nil {
-		if err := ex.drainPipe(); err != 0 {
+		if err := ex.pipe.drain(c); err != 0 {
 			return ex.clientFailed(err)
 		}
 	}

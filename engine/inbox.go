@@ -27,8 +27,8 @@ const (
 	slotStride = slotRoom + 192
 )
 
-// headDue reports whether what comes next on c is a head that starts here, or something in a tunnel, and probably a small message.
-func (c *conn) headDue() bool {
+// smallDue reports whether what comes next on c is a head that starts here, or something in a tunnel, and probably a small message.
+func (c *conn) smallDue() bool {
 	if c.ex != nil && c.ex.phase == phTunnel {
 		return c.small && c.in == nil
 	}
@@ -51,7 +51,7 @@ func (l *Loop) receive(events []event) {
 			continue
 		}
 		c := l.conns[ev.Fd]
-		if c == nil || c.seq != ev.Pad || !c.headDue() {
+		if c == nil || c.seq != ev.Pad || !c.smallDue() {
 			continue
 		}
 		in.slots[in.n] = slot{c: c}

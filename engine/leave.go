@@ -3,12 +3,13 @@ package engine
 // clientLeft is nginx's word for a client that ended its side.
 const clientLeft = "client prematurely closed connection"
 
-// clientEvent is called when the client's readiness changed during the exchange.
+// clientEvent is called when the client's readiness changed during the exchange. A tunnel reads what a side sent before both
+// directions ended, and sees for itself what is broken.
 func (ex *exchange) clientEvent() {
 	if ex.aborted {
 		return
 	}
-	if (ex.c.dead || ex.c.rdHup && ex.clientGone()) && !ex.goesOn() {
+	if (ex.c.dead && ex.phase != phTunnel || ex.c.rdHup && ex.clientGone()) && !ex.goesOn() {
 		ex.abort(clientLeft)
 		return
 	}

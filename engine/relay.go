@@ -297,6 +297,7 @@ func (ex *exchange) answered(off, end int, extra bool) bool {
 	b.small = t.BytesReceived < slotRoom
 	ex.b = nil
 	b.ex = nil
+	ex.dropUpload()
 	if ex.sent && !extra && !ex.broken && ex.resp.KeepAlive && ex.kind != codec.BodyUntilClose && !b.canRead && !b.rdHup &&
 		b.out.len() == 0 && !ex.r.Loc.Proxy.HTTP10 {
 		l.keepIdle(b, ex.up)

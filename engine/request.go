@@ -147,6 +147,10 @@ func (ex *exchange) pump() (status int, ok bool) {
 	}
 	for ex.b.out.len() == 0 && !ex.sent {
 		switch {
+		case ex.upload != nil:
+			if more, status, ok := ex.spliceBody(); !more {
+				return status, ok
+			}
 		case b.file != nil && b.atOff < b.size:
 			if len(b.chunk) == 0 {
 				ex.loadFile()
@@ -167,12 +171,9 @@ func (ex *exchange) pump() (status int, ok bool) {
 			}
 		case b.done:
 			ex.sent = true
+		case ex.takeUpload():
 		default:
-			pass := ex.streamBody
-			if ex.takeUpload() {
-				pass = ex.spliceBody
-			}
-			if more, status, ok := pass(); !more {
+			if more, status, ok := ex.streamBody(); !more {
 				return status, ok
 			}
 		}
@@ -237,6 +238,9 @@ func (ex *exchange) await() bool {
 		case status > 0:
 			return ex.failUpstream(status)
 		case ex.sent:
+			if ex.departed() { // right behind its body
+				return true
+			}
 			b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
 		case ex.behind():
 			b.setTimeout(int64(ex.r.Loc.Proxy.SendTimeout))

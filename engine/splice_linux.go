@@ -20,7 +20,7 @@ const (
 // forPipe reports whether of a body of n bytes enough will be left for a pipe when the read that finds its head has taken some.
 func forPipe(n int64) bool { return n >= headRead+spliceMin }
 
-// pipe carries body bytes from a backend's socket to a client's by splice(2) without copying them. It belongs to the
+// pipe carries body bytes from one socket to another by splice(2) without copying them. It belongs to the
 // loop's stock while it is empty, and to one exchange from the first byte in it to the last one out.
 type pipe struct {
 	r, w int
@@ -65,7 +65,7 @@ func sysSplice(from, to, n int) (int, syscall.Errno) {
 // paced reports whether the kernel spaces the segments of a socket out in time, which BBR does with a timer for each. Such
 // a timer is dear in a virtual machine, and copying takes long enough to need few of them: 1 MB over loopback cost 330 µs
 // of CPU spliced and 250 µs copied with BBR, 80 and 155 with CUBIC (wrk -c64, medians of 4 alternating rounds).
-func paced(fd int) bool {
+var paced = func(fd int) bool {
 	var name [16]byte
 	size := int32(len(name))
 	const tcpCongestion = 13 // TCP_CONGESTION, tcp(7)
@@ -140,11 +140,14 @@ func (ex *exchange) fillPipe() (n int, eof bool, errno syscall.Errno) {
 	return n, eof, errno
 }
 
-// drainPipe sends what is in the pipe as far as the client takes it.
-func (ex *exchange) drainPipe() syscall.Errno { return ex.pipe.drain(ex.c) }
-
-// drain sends what is in the pipe as far as c takes it.
+// drain sends what is in the pipe as far as c takes it, behind what else waits for c.
 func (p *pipe) drain(c *conn) syscall.Errno {
+	if c.laterLen > 0 {
+		c.sendLater()
+	}
+	if errno := c.flush(); errno != 0 || c.out.len() > 0 {
+		return errno
+	}
 	for p.n > 0 && c.canWrite {
 		n, errno := sysSplice(p.r, c.fd, p.n)
 		if errno == eagain {
@@ -164,7 +167,7 @@ func (p *pipe) drain(c *conn) syscall.Errno {
 func (ex *exchange) relaySpliced() bool {
 	l, b := ex.l, ex.b
 	for moved := 0; ; {
-		if err := ex.drainPipe(); err != 0 {
+		if err := ex.pipe.drain(ex.c); err != 0 {
 			return ex.clientFailed(err)
 		}
 		if ex.remain == 0 {

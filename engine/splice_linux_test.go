@@ -32,7 +32,8 @@ func (r *rig) dialUnpaced(algorithm string) *client {
 	var err error
 	r.e.each(func(l *Loop) {
 		for k := l.clients.head; k != nil; k = k.next {
-			err = syscall.SetsockoptString(k.fd, syscall.IPPROTO_TCP, 13, algorithm) // TCP_CONGESTION
+			err = syscall.SetsockoptString(k.fd, syscall.IPPROTO_TCP, 13, algorithm)        // TCP_CONGESTION
+			_ = syscall.SetsockoptInt(k.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 256<<10) // soon full
 		}
 	})
 	if err != nil {

@@ -50,13 +50,16 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 			return ex.clientFailed(err)
 		}
 	}
+	if err := ex.pourUpload(); err != 0 { // the rest of the body, which belongs to the tunnel now
+		return ex.clientFailed(err)
+	}
+	ex.upEnd, ex.downEnd = endNone, endNone
 	if in := ex.c.unread(); len(in) > 0 { // sent ahead of our answer
 		if err := ex.b.write(in); err != 0 {
 			return ex.clientFailed(err)
 		}
 		ex.c.drop()
 	}
-	ex.upEnd, ex.downEnd = endNone, endNone
 	return ex.to(phTunnel)
 }
 
@@ -116,7 +119,9 @@ func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
 		if n == 0 {
 			n, eof, err = from.read(buf)
 			p = buf[:n]
-			from.small = n < slotRoom
+			if n > 0 {
+				from.small = n < slotRoom
+			}
 		}
 		switch {
 		case n > 0:

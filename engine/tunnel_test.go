@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const tunnelSite = `upstream b { server %s; }
@@ -139,4 +140,43 @@ func TestTunnelsBehind(t *testing.T) {
 			t.Errorf("got %d bytes, %v, that are not the %d that were sent", len(got), err, len(body))
 		}
 	}
+}
+
+// TestTunnelLateSide: what a client sends after its backend has ended its side, with its own end right behind, arrives.
+func TestTunnelLateSide(t *testing.T) {
+	for _, size := range []int{10, 4 << 20} {
+		got := make(chan int64, 1)
+		r := newRig(t, 1, fmt.Sprintf(tunnelSite, switching(t, func(c net.Conn, br *bufio.Reader) {
+			_ = c.(*net.TCPConn).CloseWrite()
+			n, _ := io.Copy(io.Discard, br)
+			got <- n
+		})))
+		c := r.dial(0)
+		if err := openTunnel(c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.r.ReadByte(); err != io.EOF {
+			t.Fatalf("the end of the backend's side: %v", err)
+		}
+		r.e.loops[0].post(func() { time.Sleep(20 * time.Millisecond) }) // all of it comes in one turn
+		c.send(string(bigBody(size)))
+		_ = c.Conn.(*net.TCPConn).CloseWrite()
+		if n := <-got; n != int64(size) {
+			t.Errorf("the backend got %d bytes of %d", n, size)
+		}
+	}
+}
+
+// TestTunnelSmall: bulk is not received ahead in pieces.
+func TestTunnelSmall(t *testing.T) {
+	r := newRig(t, 1, fmt.Sprintf(tunnelSite, switching(t, func(_ net.Conn, br *bufio.Reader) { _, _ = io.Copy(io.Discard, br) })))
+	c := r.dial(0)
+	if err := openTunnel(c); err != nil {
+		t.Fatal(err)
+	}
+	small := func() int { return r.count(func(c *conn) bool { return c.kind == kindClient && c.small }) }
+	c.send("x")
+	wait(t, "small messages to be expected", func() bool { return small() == 1 })
+	c.send(string(bigBody(32 << 10)))
+	wait(t, "large ones to be", func() bool { return small() == 0 })
 }

@@ -2,26 +2,33 @@ package engine
 
 import "syscall"
 
-// takeUpload lends the exchange a pipe if the rest of the request's body is to be spliced to the backend: a plain body of known length,
-// of which nothing is held any more.
+// mayUpload reports whether what is left of the request's body is for a pipe: a plain body of known length, and enough of it.
+func (ex *exchange) mayUpload() bool {
+	b := &ex.body
+	return !b.chunked && b.remain >= spliceMin && !b.copied
+}
+
+// takeUpload lends the exchange a pipe to the backend if what is left of the request's body is for one and nothing of it, or of what
+// goes before it, waits elsewhere.
 func (ex *exchange) takeUpload() bool {
-	b, c := &ex.body, ex.c
-	if ex.upload != nil {
-		return true
-	}
+	c := ex.c
 	if !ex.mayUpload() || c.in != nil || !c.canRead || c.early != 0 {
 		return false
 	}
-	b.mem, b.memSent = b.mem[:0], 0 // gone out
+	if ex.b.laterLen > 0 { // the head
+		ex.b.sendLater()
+	}
+	if ex.b.out.len() > 0 {
+		return false
+	}
 	ex.upload = ex.l.lendPipe(ex.b.fd)
-	b.noSplice = ex.upload == nil
-	return ex.upload != nil
-}
-
-// mayUpload reports whether what is left of the request's body is for a pipe.
-func (ex *exchange) mayUpload() bool {
-	b := &ex.body
-	return !b.chunked && b.remain >= spliceMin && !b.noSplice
+	if ex.upload == nil {
+		ex.body.copied = true
+		return false
+	}
+	c.large = true
+	ex.askBody()
+	return true
 }
 
 // dropUpload parts from the pipe for the request's body.
@@ -33,8 +40,8 @@ func (ex *exchange) dropUpload() {
 // behind reports whether the backend has yet to take what is there for it.
 func (ex *exchange) behind() bool { return ex.b.out.len() > 0 || ex.upload != nil && ex.upload.n > 0 }
 
-// spliceBody passes the request's body on through the pipe, as streamBody does by copying. more: it is over, or has to be copied from
-// here on.
+// spliceBody passes the request's body on through the pipe, as streamBody does by copying. more: the pipe is done with, because
+// all of the body has gone out or the rest has to be copied.
 func (ex *exchange) spliceBody() (more bool, status int, ok bool) {
 	l, c, b, p := ex.l, ex.c, &ex.body, ex.upload
 	if ex.turn != l.nowNs {
@@ -51,8 +58,7 @@ func (ex *exchange) spliceBody() (more bool, status int, ok bool) {
 		case p.n > 0:
 			c.setTimeout(0)
 			return false, 0, true
-		case b.remain == 0:
-			b.done = true
+		case b.done:
 			ex.dropUpload()
 			c.setTimeout(0)
 			return true, 0, true
@@ -61,6 +67,7 @@ func (ex *exchange) spliceBody() (more bool, status int, ok bool) {
 			c.setTimeout(int64(ex.loc().ClientBodyTimeout))
 			return false, 0, true
 		case ex.moved >= turnMax:
+			c.setTimeout(0)
 			l.goOn(c)
 			return false, 0, true
 		}
@@ -68,7 +75,7 @@ func (ex *exchange) spliceBody() (more bool, status int, ok bool) {
 		switch {
 		case errno == syscall.EINVAL || errno == syscall.ENOSYS: // this pair of sockets cannot
 			ex.dropUpload()
-			b.noSplice, c.canRead = true, true
+			b.copied, c.canRead = true, true
 			return true, 0, true
 		case eof || errno != 0:
 			return false, -1, true
@@ -76,8 +83,42 @@ func (ex *exchange) spliceBody() (more bool, status int, ok bool) {
 		p.n += n
 		ex.moved += n
 		b.remain -= int64(n)
+		b.done = b.remain == 0
 		b.size += int64(n)
 		b.streamed = b.streamed || n > 0
 		ex.r.RequestLength += int64(n)
 	}
+}
+
+// pourUpload has what is in the pipe wait for the backend in memory, where what comes after it is put behind it.
+func (ex *exchange) pourUpload() syscall.Errno {
+	p := ex.upload
+	if p == nil {
+		return 0
+	}
+	if p.n > 0 {
+		buf := make([]byte, p.n)
+		for off := 0; off < len(buf); {
+			n, err := syscall.Read(p.r, buf[off:])
+			if n <= 0 {
+				return errnoOf(err)
+			}
+			off += n
+		}
+		p.n = 0
+		ex.try().BytesSent += int64(len(buf))
+		if errno := ex.b.write(buf); errno != 0 {
+			return errno
+		}
+	}
+	ex.dropUpload()
+	return 0
+}
+
+// errnoOf is the number of an error of package syscall, EIO where there is none.
+func errnoOf(err error) syscall.Errno {
+	if e, ok := err.(syscall.Errno); ok {
+		return e
+	}
+	return syscall.EIO
 }
