@@ -152,12 +152,15 @@ func (g *goal) values(run *result.Run) []float64 {
 
 // floor says what the same figure is of the bare loop, if that took part: so much of it is the machine's, whatever the proxy.
 func (g *goal) floor(run *result.Run) string {
+	if g.under != "" { // a ratio
+		return ""
+	}
 	bare := strings.Replace(g.over, "dyups", "bare", 1)
 	var v []float64
 	for _, s := range samplesOf(run, bare) {
-		v = append(v, g.of(s, s))
+		v = append(v, g.of(s, nil))
 	}
-	if len(v) == 0 || g.under != "" {
+	if len(v) == 0 {
 		return ""
 	}
 	m := result.SpreadOf(v)

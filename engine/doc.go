@@ -32,8 +32,9 @@
 //     that group, and is not looked up as a host name of DNS as one that comes later is.
 //   - Large plain response bodies go from socket to socket through a pipe, by splice(2), unless the kernel paces the client's
 //     connection (splice_linux.go has the numbers); what is copied is read in large pieces while the client keeps up.
-//   - So do large request bodies that stream, unless the kernel paces the server's connection (upload_linux.go). Uploads of 1 MB, 16 connections, medians of 5 alternating rounds: 473
-//     microseconds of CPU before, 160 with it, HAProxy 250; p99 24 ms, 6.3, 8.1; resident memory 36 MB, 9, 21.
+//   - So do large request bodies that stream, unless the kernel paces the server's connection (upload_linux.go). Uploads of 1 MB, 16
+//     connections, medians of 5 alternating rounds: 473 microseconds of CPU before, 160 with it, HAProxy 250; p99 24 ms, 6.3, 8.1;
+//     resident memory 36 MB, 9, 21.
 //
 // # Differences from nginx, on purpose
 //

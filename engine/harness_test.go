@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +175,21 @@ func wait(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// narrow leaves the sockets to backends little room for output, and those of clients enough for what does not go out, so that
+// it is read at once.
+func (r *rig) narrow(room int) {
+	r.e.each(func(l *Loop) {
+		for _, c := range l.conns {
+			switch {
+			case c != nil && c.kind == kindBackend:
+				_ = syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, room)
+			case c != nil && c.kind == kindClient:
+				_ = syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1<<20)
+			}
+		}
+	})
 }
 
 // client is one raw connection to the engine.

@@ -129,7 +129,7 @@ func (ex *exchange) answerFrom() {
 	if ex.kind == codec.BodyChunked || ex.kind == codec.BodyUntilClose {
 		if ex.head.Minor == 1 && ex.loc().ChunkedEncoding {
 			ex.chunked = true
-			ex.dec.LeaveTrailer = ex.kind == codec.BodyChunked && !p.DropTrailers && ex.takesTrailers()
+			ex.dec.LeaveTrailer = ex.kind == codec.BodyChunked && p.PassTrailers && ex.takesTrailers()
 		} else {
 			ex.keepConn = false
 		}

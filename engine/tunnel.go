@@ -53,13 +53,13 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 	if err := ex.pourUpload(); err != 0 { // the rest of the body, which belongs to the tunnel now
 		return ex.clientFailed(err)
 	}
-	ex.upEnd, ex.downEnd = endNone, endNone
 	if in := ex.c.unread(); len(in) > 0 { // sent ahead of our answer
 		if err := ex.b.write(in); err != 0 {
 			return ex.clientFailed(err)
 		}
 		ex.c.drop()
 	}
+	ex.upEnd, ex.downEnd = endNone, endNone
 	return ex.to(phTunnel)
 }
 
@@ -141,12 +141,14 @@ func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
 			return hauledAll
 		}
 	}
-	if *end == endSeen && to.laterLen > 0 {
-		to.sendLater()
-	}
-	if *end == endSeen && to.out.len() == 0 {
-		*end = endPassed
-		sysShutdownWrite(to.fd)
+	if *end == endSeen {
+		if to.laterLen > 0 {
+			to.sendLater()
+		}
+		if to.out.len() == 0 {
+			*end = endPassed
+			sysShutdownWrite(to.fd)
+		}
 	}
 	return hauledAll
 }

@@ -9,9 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 )
 
 const tunnelSite = `upstream b { server %s; }
@@ -107,16 +105,7 @@ func TestTunnelsBehind(t *testing.T) {
 		}
 		clients = append(clients, c)
 	}
-	buffers := func(n int) {
-		r.e.each(func(l *Loop) {
-			for _, c := range l.conns {
-				if c != nil && c.kind == kindBackend {
-					_ = syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, n)
-				}
-			}
-		})
-	}
-	buffers(4 << 10)
+	r.narrow(4 << 10)
 	body := bigBody(piece * pieces)
 	ahead := 0
 	for at := 0; at < len(body); at += piece {
@@ -132,7 +121,7 @@ func TestTunnelsBehind(t *testing.T) {
 	if ahead == 0 {
 		t.Error("nothing was received ahead of its time")
 	}
-	buffers(1 << 20)
+	r.narrow(1 << 20)
 	close(hold)
 	for _, c := range clients {
 		_ = c.Conn.(*net.TCPConn).CloseWrite()
@@ -158,9 +147,12 @@ func TestTunnelLateSide(t *testing.T) {
 		if _, err := c.r.ReadByte(); err != io.EOF {
 			t.Fatalf("the end of the backend's side: %v", err)
 		}
-		r.e.loops[0].post(func() { time.Sleep(20 * time.Millisecond) }) // all of it comes in one turn
-		c.send(string(bigBody(size)))
-		_ = c.Conn.(*net.TCPConn).CloseWrite()
+		last := 10
+		c.send(string(bigBody(size - last)))
+		r.e.each(func(*Loop) { // the end comes with the last bytes
+			c.send(string(bigBody(last)))
+			_ = c.Conn.(*net.TCPConn).CloseWrite()
+		})
 		if n := <-got; n != int64(size) {
 			t.Errorf("the backend got %d bytes of %d", n, size)
 		}

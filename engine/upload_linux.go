@@ -8,17 +8,10 @@ func (ex *exchange) mayUpload() bool {
 	return !b.chunked && b.remain >= spliceMin && !b.copied
 }
 
-// takeUpload lends the exchange a pipe to the backend if what is left of the request's body is for one and nothing of it, or of what
-// goes before it, waits elsewhere.
+// takeUpload lends the exchange a pipe to the backend if what is left of the request's body is for one and nothing of it waits elsewhere.
 func (ex *exchange) takeUpload() bool {
 	c := ex.c
 	if !ex.mayUpload() || c.in != nil || !c.canRead || c.early != 0 {
-		return false
-	}
-	if ex.b.laterLen > 0 { // the head
-		ex.b.sendLater()
-	}
-	if ex.b.out.len() > 0 {
 		return false
 	}
 	ex.upload = ex.l.lendPipe(ex.b.fd)
@@ -100,8 +93,8 @@ func (ex *exchange) pourUpload() syscall.Errno {
 		buf := make([]byte, p.n)
 		for off := 0; off < len(buf); {
 			n, err := syscall.Read(p.r, buf[off:])
-			if n <= 0 {
-				return errnoOf(err)
+			if n <= 0 || err != nil {
+				return syscall.EIO // it has them
 			}
 			off += n
 		}
@@ -113,12 +106,4 @@ func (ex *exchange) pourUpload() syscall.Errno {
 	}
 	ex.dropUpload()
 	return 0
-}
-
-// errnoOf is the number of an error of package syscall, EIO where there is none.
-func errnoOf(err error) syscall.Errno {
-	if e, ok := err.(syscall.Errno); ok {
-		return e
-	}
-	return syscall.EIO
 }

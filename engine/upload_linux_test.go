@@ -13,9 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 )
 
 const uploadSite = `log_format f '$request_length $upstream_bytes_sent $status';
@@ -93,8 +91,11 @@ func TestUpload(t *testing.T) {
 		for rest := body; len(rest) > 0; {
 			n := min(len(rest), 300<<10)
 			_, _ = c.Write(rest[:n])
-			rest = rest[n:]
-			time.Sleep(time.Millisecond)
+			if rest = rest[n:]; len(rest) > 0 {
+				wait(t, "a piece to be taken", func() bool {
+					return r.count(func(c *conn) bool { return c.kind == kindClient && c.ex != nil && c.ex.body.remain == int64(len(rest)) }) == 1
+				})
+			}
 		}
 	})
 	f("/pipelined", func() { _, _ = fmt.Fprintf(c, "%s%sGET /next HTTP/1.1\r\nHost: x\r\n\r\n", head("/pipelined"), body) })
@@ -195,21 +196,6 @@ func stepwise(body io.Reader, step <-chan bool) {
 	}
 }
 
-// narrow leaves the sockets to backends little room for output, and those of clients enough for what does not go out, so that
-// it is read at once.
-func (r *rig) narrow(room int) {
-	r.e.each(func(l *Loop) {
-		for _, c := range l.conns {
-			switch {
-			case c != nil && c.kind == kindBackend:
-				_ = syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, room)
-			case c != nil && c.kind == kindClient:
-				_ = syscall.SetsockoptInt(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1<<20)
-			}
-		}
-	})
-}
-
 // slowly sends the head of a POST, has its backend take little at once, and sends the body; written is closed then.
 func (r *rig) slowly(c *client, body []byte) (written chan struct{}) {
 	r.t.Helper()
@@ -234,10 +220,11 @@ func TestUploadOrder(t *testing.T) {
 	})
 	r := newRig(t, 1, fmt.Sprintf(uploadSite, addr, filepath.Join(t.TempDir(), "log")))
 	c := r.dial(0)
-	c.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n")
-	r.e.loops[0].post(func() { // what comes while the loop has other things to do it finds in one turn
-		_, _ = c.Write(bytes.Repeat([]byte("B"), 300<<10))
-		time.Sleep(20 * time.Millisecond)
+	r.e.each(func(l *Loop) {
+		c.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n")
+		l.post(func() { // behind the event of the head: the next turn finds a connection to the backend and the body
+			_, _ = c.Write(bytes.Repeat([]byte("B"), 32<<10))
+		})
 	})
 	if line := <-got; line != "PUT / HTTP/1.1\r\n" {
 		t.Errorf("the backend got %.40q first", line)

@@ -123,8 +123,8 @@
 // The larger rings and tables wait for memory: of a pick from a ring of 10,000 names, 6.4 MB, half of the time is one
 // cache line of it, which takes 20 ns while the ring stays in the cache and 110 to 180 ns when neighbours have taken that,
 // as they had most of the time here (BenchmarkMemory reads one such line after the other: when it took 26 to 40 ns, the two rings
-// took 99 and 126, 139 and 197; when it took 120, 190 and 205, 220 and 245). The two rings took 148 and 150, 201 and 216 in the same hour in the code as it was before,
-// which took 87 and 104, 154 and 141 on another day; the best seen of it is 64 and 81 ns for ConsistentHash, 105 and 116
+// took 99 and 126, 139 and 197; when it took 120, 190 and 205, 220 and 245). The two rings took 148 and 150, 201 and 216 in the
+// same hour in the code as it was before, which took 87 and 104, 154 and 141 on another day; the best seen of it is 64 and 81 ns for ConsistentHash, 105 and 116
 // with BalanceFactor (all up, half dead; batches of 10,000 picks, the 2nd percentile).
 //
 // On a Xeon a look at all peers, in place of the tree, took 29 microseconds with 10,000 busy ones. Two processors that

@@ -9,8 +9,16 @@ func (t *Table) check() error {
 	seqs := map[uint64]string{}
 	states := map[*State]string{}
 	for _, br := range t.root {
-		if br != nil && br.gen > t.gen {
+		if br == nil {
+			continue
+		}
+		if br.gen > t.gen {
 			return fmt.Errorf("table %d has a branch of generation %d", t.gen, br.gen)
+		}
+		for _, tw := range br.twigs {
+			if tw != nil && tw.gen > br.gen {
+				return fmt.Errorf("a branch of generation %d has a twig of generation %d", br.gen, tw.gen)
+			}
 		}
 	}
 	for b := range t.buckets {

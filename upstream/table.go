@@ -6,8 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// fanout is the width of each of the three levels above the buckets, of which the first bits of a hash choose one after the other.
+// fanout is the width of each of the three levels above the buckets.
 const fanout = 16
+
+// way is where a hash is: by its first bits, in the root, the branch and the twig.
+func way(h uint64) (inRoot, inBranch, inTwig uint64) {
+	return h >> 60, h >> 56 % fanout, h >> 52 % fanout
+}
 
 // Table is all upstreams at one generation; immutable. The zero Table is empty. Nothing reachable from it is written
 // again, except through a *State or a picker's cursor. Safe for concurrent use.
@@ -61,15 +66,16 @@ func (t *Table) Len() int { return t.n }
 // Lookup finds an upstream by name, ASCII case ignored; nil if there is none. No allocation.
 func (t *Table) Lookup(name []byte) *Upstream {
 	h := hashName(name)
-	br := t.root[h>>60]
+	i, j, k := way(h)
+	br := t.root[i]
 	if br == nil {
 		return nil
 	}
-	tw := br.twigs[h>>56%fanout]
+	tw := br.twigs[j]
 	if tw == nil {
 		return nil
 	}
-	b := tw.buckets[h>>52%fanout]
+	b := tw.buckets[k]
 	if b == nil {
 		return nil
 	}
@@ -192,21 +198,22 @@ func (t *Table) edit() *Table {
 
 // own gives the bucket of hash h for writing.
 func (t *Table) own(h uint64) *bucket {
-	br := t.root[h>>60]
+	i, j, k := way(h)
+	br := t.root[i]
 	if br == nil {
 		br = &branch{gen: t.gen}
 	} else if br.gen != t.gen {
 		br = &branch{t.gen, br.twigs}
 	}
-	t.root[h>>60] = br
-	tw := br.twigs[h>>56%fanout]
+	t.root[i] = br
+	tw := br.twigs[j]
 	if tw == nil {
 		tw = &twig{gen: t.gen}
 	} else if tw.gen != t.gen {
 		tw = &twig{t.gen, tw.buckets}
 	}
-	br.twigs[h>>56%fanout] = tw
-	at := &tw.buckets[h>>52%fanout]
+	br.twigs[j] = tw
+	at := &tw.buckets[k]
 	switch b := *at; {
 	case b == nil:
 		*at = &bucket{gen: t.gen}
@@ -240,6 +247,7 @@ func (t *Table) remove(u *Upstream) {
 	b.entries = slices.Delete(b.entries, i, i+1)
 	t.n--
 	if len(b.entries) == 0 {
-		t.root[u.key.hash>>60].twigs[u.key.hash>>56%fanout].buckets[u.key.hash>>52%fanout] = nil
+		i, j, k := way(u.key.hash)
+		t.root[i].twigs[j].buckets[k] = nil
 	}
 }

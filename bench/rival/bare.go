@@ -3,7 +3,6 @@ package rival
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 
@@ -21,13 +20,7 @@ type Itself interface{ AnswersItself() }
 func (bare) Name() string    { return "bare" }
 func (bare) Install() string { return "it is part of the bench" }
 
-func (bare) Find(*Setup) (string, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("cannot find the program of the bench: %w", err)
-	}
-	return path, nil
-}
+func (bare) Find(*Setup) (string, error) { return ownProgram() }
 
 func (bare) Version(string) string { return "an origin of the bench, " + runtime.Version() }
 

@@ -19,7 +19,10 @@ type goproxy struct{}
 func (goproxy) Name() string    { return "goproxy" }
 func (goproxy) Install() string { return "it is part of the bench" }
 
-func (goproxy) Find(*Setup) (string, error) {
+func (goproxy) Find(*Setup) (string, error) { return ownProgram() }
+
+// ownProgram is the path of the bench's own program, which becomes what is part of it.
+func ownProgram() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("cannot find the program of the bench: %w", err)

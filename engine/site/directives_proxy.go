@@ -45,6 +45,7 @@ func defaultProxy() proxyDraft {
 		BuffersTotal:     8 * pageSize,
 		PassHeaders:      true,
 		PassBody:         true,
+		PassTrailers:     true,
 		MaxTempFileSize:  1 << 30,
 		BusyBuffersSize:  2 * pageSize,
 	}}
@@ -89,11 +90,7 @@ func proxyRules() []rule {
 		proxyFlag("proxy_intercept_errors", func(p *ProxyConf) *bool { return &p.InterceptErrors }),
 		proxyFlag("proxy_ignore_client_abort", func(p *ProxyConf) *bool { return &p.IgnoreAbort }),
 		proxyFlag("proxy_socket_keepalive", func(p *ProxyConf) *bool { return &p.SocketKeepalive }),
-		{Name: "proxy_pass_trailers", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
-			w, err := d.Enum(0, "on", "off")
-			l.proxy.conf.DropTrailers = w == "off"
-			return err
-		}},
+		proxyFlag("proxy_pass_trailers", func(p *ProxyConf) *bool { return &p.PassTrailers }),
 		proxyFlag("proxy_buffering", func(p *ProxyConf) *bool { return &p.Buffering }),
 		proxyFlag("proxy_request_buffering", func(p *ProxyConf) *bool { return &p.RequestBuffering }),
 		proxyFlag("proxy_pass_request_headers", func(p *ProxyConf) *bool { return &p.PassHeaders }),

@@ -207,7 +207,7 @@ type ProxyConf struct {
 	InterceptErrors  bool
 	IgnoreAbort      bool // proxy_ignore_client_abort: a request goes on without its client until its answer begins
 	SocketKeepalive  bool // proxy_socket_keepalive: connections to servers have SO_KEEPALIVE
-	DropTrailers     bool // proxy_pass_trailers off: not even a client that asks for trailers gets them
+	PassTrailers     bool // proxy_pass_trailers: a client that asks for trailers gets them
 	Buffering        bool
 	RequestBuffering bool
 	BufferSize       int64
