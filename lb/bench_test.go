@@ -87,12 +87,12 @@ func benchPick(b *testing.B, m Method, o Options, n, dead, busy int) {
 }
 
 // BenchmarkMemory is one read of a cache line of memory as large as the ring of so many names, where each read waits for the one
-// before it: what a pick from such a ring waits for, at the same hour. A cache that it has to itself gives 20 ns for 6.4 MB; one
+// before it: what a pick from such a ring waits for, at the same hour. A cache that it has to itself gives 20 ns for 4.8 MB; one
 // that neighbours use 110 to 180.
 func BenchmarkMemory(b *testing.B) {
 	for _, n := range []int{10, 1000, 10000} {
 		b.Run(fmt.Sprintf("ring/n=%d", n), func(b *testing.B) {
-			lines := make([][16]uint32, n*pointsPerWeight/16)
+			lines := make([][16]uint32, n*pointsPerWeight*3/64)
 			order := rand.Perm(len(lines))
 			for k, i := range order {
 				lines[i][0] = uint32(order[(k+1)%len(order)])

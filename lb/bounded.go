@@ -47,7 +47,7 @@ func (b *bounded) pick(q *Query) int {
 	var last uint32 = 1<<32 - 1
 	at := t.hash
 	for n := 0; n < maxWalk && t.misses <= maxMisses; n++ {
-		if at >= uint32(len(k.points)) {
+		if at >= k.n {
 			at = 0
 		}
 		if a := &b.primary.aside; a.any() {

@@ -105,8 +105,8 @@
 //	RoundRobin              22      22      22      22      23      25
 //	IPHash                  19      34      19      34      21      37
 //	Hash                    25      37      25      37      29      41
-//	ConsistentHash          36      47      48      60      114     133
-//	with BalanceFactor      56      68      66      81      180     191
+//	ConsistentHash          35      47      43      57      67      92
+//	with BalanceFactor      60      74      63      79      108     125
 //	Maglev                  35      51      48      69      60      82
 //	Random                  24      25      24      25      30      27
 //	RandomTwo               38      41      38      38      52      52
@@ -120,12 +120,18 @@
 // Dead peers cost round robin and the draws nothing. A hash that falls on one has to be taken again, as nginx does, or the
 // ring be walked: the half dead pay for one more on the average, and for the processor's wrong guesses about it.
 //
-// The larger rings and tables wait for memory: of a pick from a ring of 10,000 names, 6.4 MB, half of the time is one
-// cache line of it, which takes 20 ns while the ring stays in the cache and 110 to 180 ns when neighbours have taken that,
-// as they had most of the time here (BenchmarkMemory reads one such line after the other: when it took 26 to 40 ns, the two rings
-// took 99 and 126, 139 and 197; when it took 120, 190 and 205, 220 and 245). The two rings took 148 and 150, 201 and 216 in the
-// same hour in the code as it was before, which took 87 and 104, 154 and 141 on another day; the best seen of it is 64 and 81 ns for ConsistentHash, 105 and 116
-// with BalanceFactor (all up, half dead; batches of 10,000 picks, the 2nd percentile).
+// The larger rings and tables wait for memory: a pick from a ring of 10,000 names reads one cache line of its 4.8 MB, which takes
+// 20 ns while they stay in the cache and 110 to 180 ns when neighbours have taken that, as they had half of the time here
+// (BenchmarkMemory reads one such line after the other). Medians of 12 runs over ten minutes, beside points of four bytes, 6.4 MB,
+// that are compared one by one, in turn:
+//
+//	                        three bytes, at once    four bytes, one by one
+//	                        all up  half dead       all up  half dead
+//	ConsistentHash          90      115             114     136
+//	with BalanceFactor      159     179             182     198
+//
+// In the loudest minutes both take 230 to 300 ns. A balance factor writes six words of shared memory for each pick, where the plain
+// ring writes two. Huge pages for the ring make no difference.
 //
 // On a Xeon a look at all peers, in place of the tree, took 29 microseconds with 10,000 busy ones. Two processors that
 // pick from one upstream wait for each other's writes: round robin takes 0.1 microseconds then, LeastConn 0.3. A ring of

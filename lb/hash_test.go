@@ -91,8 +91,8 @@ func TestFind(t *testing.T) {
 		}
 		slices.Sort(ps)
 		ps = slices.CompactFunc(ps, func(a, b point) bool { return a.hash() == b.hash() })
-		if len(ps) != len(k.points) {
-			t.Fatalf("%d points, want %d", len(k.points), len(ps))
+		if len(ps) != int(k.n) {
+			t.Fatalf("%d points, want %d", k.n, len(ps))
 		}
 		f := func(h uint32) {
 			t.Helper()
@@ -124,14 +124,14 @@ func TestDeadPoints(t *testing.T) {
 	k, a := b.Picker.(*consistent).plan.points, &b.Picker.(*consistent).primary.aside
 	for _, dead := range []uint64{0, 1, 0b10, 0b1010101, 0b1001111, 0b1111111} {
 		a.set[0].Store(dead)
-		for i := range uint32(len(k.points)) {
+		for i := range k.n {
 			n, alive := uint32(0), false
-			for at := i; at < uint32(len(k.points)) && (at == i || at%atOnce != 0) && !alive; at++ {
+			for at := i; at < k.n && (at == i || at%atOnce != 0) && !alive; at++ {
 				owner := k.owner(at)
 				if alive = owner >= k.peers || !a.has(int(owner)); !alive {
 					n++
 				}
-				if i&^(atOnce-1)+atOnce > uint32(len(k.points)) {
+				if i&^(atOnce-1)+atOnce > k.n {
 					break
 				}
 			}
