@@ -105,8 +105,8 @@
 //	RoundRobin              22      22      22      22      23      25
 //	IPHash                  19      34      19      34      21      37
 //	Hash                    25      37      25      37      29      41
-//	ConsistentHash          35      47      43      57      67      92
-//	with BalanceFactor      60      74      63      79      108     125
+//	ConsistentHash          35      45      43      54      67      92
+//	with BalanceFactor      60      74      63      78      108     125
 //	Maglev                  35      51      48      69      60      82
 //	Random                  24      25      24      25      30      27
 //	RandomTwo               38      41      38      38      52      52

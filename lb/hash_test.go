@@ -126,12 +126,12 @@ func TestDeadPoints(t *testing.T) {
 		a.set[0].Store(dead)
 		for i := range k.n {
 			n, alive := uint32(0), false
-			for at := i; at < k.n && (at == i || at%atOnce != 0) && !alive; at++ {
+			for at := i; at < min(k.n, i+atOnce) && !alive; at++ {
 				owner := k.owner(at)
 				if alive = owner >= k.peers || !a.has(int(owner)); !alive {
 					n++
 				}
-				if i&^(atOnce-1)+atOnce > k.n {
+				if i+atOnce > k.n {
 					break
 				}
 			}

@@ -225,22 +225,22 @@ func below(p []byte, v uint32) uint64 {
 }
 
 // atOnce is how many points are looked at together for one whose owner is not dead. With half of the peers dead no guess of
-// a processor is right more often than a coin, and a wrong one costs as much as four points.
-const atOnce = 4
+// a processor is right more often than a coin, and a wrong one costs as much as six points.
+const atOnce = 6
 
-// dead is how many points in a row from i on have owners that are set aside, and whether one follows that has not. It
-// looks at the rest of the four points that i is among, which stand together.
+// dead is how many points in a row from i on have owners that are set aside, and whether one follows that has not, among
+// the next few.
 func (k *ketama) dead(i uint32, a *aside) (n uint32, alive bool) {
-	first := i &^ (atOnce - 1)
-	if uint64(first)+atOnce > uint64(k.n) { // the end of the ring
+	if i+atOnce > k.n { // the end of the ring
 		n = k.isDead(k.owner(i), a)
 		return n, n == 0
 	}
-	p, mask := (*[3*atOnce + 1]byte)(k.points[3*(first+window/2):]), k.lower
+	p, mask := (*[3*atOnce + 1]byte)(k.points[3*(i+window/2):]), k.lower
 	x := k.isDead(ownerAt(p[0:], mask), a) | k.isDead(ownerAt(p[3:], mask), a)<<1 |
-		k.isDead(ownerAt(p[6:], mask), a)<<2 | k.isDead(ownerAt(p[9:], mask), a)<<3
-	n = uint32(bits.TrailingZeros32(^x >> (i - first)))
-	return n, i-first+n < atOnce
+		k.isDead(ownerAt(p[6:], mask), a)<<2 | k.isDead(ownerAt(p[9:], mask), a)<<3 |
+		k.isDead(ownerAt(p[12:], mask), a)<<4 | k.isDead(ownerAt(p[15:], mask), a)<<5
+	n = uint32(bits.TrailingZeros32(^x))
+	return n, n < atOnce
 }
 
 // ownerAt is the owner of the point at p.
