@@ -150,21 +150,24 @@ func (g *goal) values(run *result.Run) []float64 {
 	return v
 }
 
-// floor says what the same figure is of the bare loop, if that took part: so much of it is the machine's, whatever the proxy.
+// floor says what of the figure is the machine's, whatever the proxy, if that was measured: the same figure of the bare loop, or, of
+// a ratio, what it is between two rounds of the same process.
 func (g *goal) floor(run *result.Run) string {
-	if g.under != "" { // a ratio
-		return ""
+	f := *g
+	if f.under == "" {
+		f.over = strings.Replace(g.over, "dyups", "bare", 1)
+	} else {
+		f.over, f.under = "dyups"+again, "dyups"
 	}
-	bare := strings.Replace(g.over, "dyups", "bare", 1)
-	var v []float64
-	for _, s := range samplesOf(run, bare) {
-		v = append(v, g.of(s, nil))
-	}
+	v := f.values(run)
 	if len(v) == 0 {
 		return ""
 	}
-	m := result.SpreadOf(v)
-	return fmt.Sprintf("; %s %.3g (%.3g–%.3g)", bare, m.Median, m.Min, m.Max)
+	m, name := result.SpreadOf(v), f.over
+	if f.under != "" {
+		name += " / " + f.under
+	}
+	return fmt.Sprintf("; %s %.3g (%.3g–%.3g)", name, m.Median, m.Min, m.Max)
 }
 
 // judge makes values a goal of the report.

@@ -47,6 +47,7 @@ func TestGoals(t *testing.T) {
 				s.Churn = &churn.Sample{Failed: 1}
 			}),
 			made(2, "dyups+churn", func(s *result.Sample) { s.Load.Errors = map[string]int64{load.ErrRead: 4} }),
+			made(1, "dyups+again", func(s *result.Sample) { s.Load.PerSecond = 90 }),
 		}},
 		{Scenario: "update-idle", Samples: []result.Sample{
 			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{P99us: 800} }),
@@ -76,6 +77,9 @@ func TestGoals(t *testing.T) {
 	}
 	f("CPU per request, 64", "≤ 0.80 of nginx", (0.7+0.75)/2, true) // round 3 has no nginx
 	f("CPU per request, 64", "≤ 0.85 of HAProxy", 1, false)
+	if source := got[0].Source; source != "churn-1000: dyups+churn / dyups; dyups+again / dyups 0.9 (0.9–0.9)" {
+		t.Errorf("got source %q", source)
+	}
 	f("throughput with 1,000", "≥ 0.97 of without", 0.98, true)
 	f("failed requests", "none", 7, false) // in all rounds together
 	if source := got[0].Source; source != "update-idle: dyups+churn; bare+churn 0.5 (0.5–0.5)" {

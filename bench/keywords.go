@@ -43,6 +43,7 @@ var keywords = []keyword{
 	{"reload", "every DURATION", false, setReload},
 	{"proxies", "NAME …", false, setProxies},
 	{"pair", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Pair, a) }},
+	{"again", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Again, a) }},
 	{"workers", "N …, 1 to 64 each", false, setWorkers},
 	{"apart", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Apart, a) }},
 	{"restart", "yes or no", false, func(s *Scenario, a []string) error { return yes(&s.Restart, a) }},

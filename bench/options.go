@@ -134,7 +134,7 @@ func (o *Options) override(it *item) {
 
 // contender is one column of a report: a proxy with a number of workers, with or without what happens in the scenario.
 type contender struct {
-	name    string // "dyups", "dyups+churn", "dyups-old", "dyups+2w"
+	name    string // "dyups", "dyups+churn", "dyups-old", "dyups+2w", "dyups+again"
 	label   string // of the proxy: "dyups", "dyups-old"
 	program string // by which package rival knows it
 	workers int
@@ -173,9 +173,15 @@ func (s *Scenario) contend(old bool) []contender {
 				}
 			}
 		}
+		if s.Again && program == "dyups" {
+			list = append(list, contender{name: program + again, label: program, program: program, workers: s.Workers[0]})
+		}
 	}
 	return list
 }
+
+// again ends the name of the contender that takes part a second time.
+const again = "+again"
 
 // oldDyups is the contender of Options.OldDyups.
 const oldDyups = "dyups-old"

@@ -41,6 +41,7 @@ type Scenario struct {
 
 	Proxies []string
 	Pair    bool  // each proxy takes part without and with what happens to it
+	Again   bool  // dyups takes part a second time, without what happens
 	Workers []int // each proxy takes part with each number of workers
 	Apart   bool  // dyups also takes part as so many processes of one worker
 	Restart bool  // proxies are started for this scenario and stopped after it

@@ -173,8 +173,8 @@ func TestBudgets(t *testing.T) {
 			seen[it.setup()] = true
 		}
 	}
-	f(suiteFull, 12*time.Minute+30*time.Second)
-	f(suiteQuick, 85*time.Second)
+	f(suiteFull, 13*time.Minute+45*time.Second)
+	f(suiteQuick, 95*time.Second)
 }
 
 func TestContenders(t *testing.T) {
@@ -201,6 +201,8 @@ func TestContenders(t *testing.T) {
 	f("proxies dyups\nworkers 1 2", "dyups dyups+2w", false)
 	f("proxies nginx dyups\nworkers 1 2\napart yes", "nginx nginx+2w dyups dyups+2w dyups+2p", false)
 	f("proxies dyups\nfault all die for 1s\npair yes", "dyups dyups+faults", false)
+	f("proxies nginx dyups\nagain yes", "nginx dyups dyups+again", false)
+	f("proxies dyups nginx\nreload every 1s\npair yes\nagain yes", "dyups-old dyups-old+reload dyups dyups+reload dyups+again nginx nginx+reload", true)
 }
 
 func TestLength(t *testing.T) {
