@@ -116,7 +116,7 @@ func New(ds []*conf.Directive, env *Env) (*Site, error) {
 	}
 	for _, g := range b.listens {
 		g.settle()
-		g.l.vars = len(sc.slots)
+		g.l.vars = sc.slots
 	}
 	b.collectLogs()
 	return b.site, nil

@@ -388,3 +388,19 @@ func FuzzTarget(f *testing.F) {
 		}
 	})
 }
+
+// TestValueOfAnotherSite: what was compiled for one site finds the same variables of a request of another, whatever else the two
+// define: an upstream that a reload changes is also asked about requests from before it.
+func TestValueOfAnotherSite(t *testing.T) {
+	const end = "map $arg_k $key { default <$arg_k>; } server { listen 80; location / { set $mine $arg_m; proxy_pass http://127.0.0.1:1; } }"
+	old, now := mustCompile(t, end), mustCompile(t, "map $arg_q $first { default 1; } map $arg_r $second { default 2; }"+end)
+	for _, sites := range [][2]*Site{{old, now}, {now, old}} {
+		v, err := sites[1].Compile("$key $mine")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(v.Append(nil, at(t, sites[0], "80", "/?k=7&m=8"))); got != "<7> 8" {
+			t.Errorf("got %q", got)
+		}
+	}
+}

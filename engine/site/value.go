@@ -3,6 +3,7 @@ package site
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"dyups/codec/conf"
 )
@@ -69,8 +70,8 @@ func plainValue(s string) *Value { return &Value{static: s, plain: true} }
 // scope is the variables known while a site is compiled. A name is looked up in this order: the fixed built-in ones,
 // those the configuration defines, the families (http_NAME ...), as nginx does.
 type scope struct {
-	slots    map[string]int  // slot of each name that set, map or a named capture may define
-	defined  map[string]bool // names really defined
+	defined  map[string]bool // names that set, map or a named capture define
+	slots    int             // that a request needs
 	maps     map[string]*mapVar
 	pending  []pendingVar
 	captures bool // $1 .. $9 are used somewhere
@@ -85,7 +86,7 @@ type pendingVar struct {
 }
 
 func newScope() *scope {
-	return &scope{slots: map[string]int{}, defined: map[string]bool{}, maps: map[string]*mapVar{}, linked: true}
+	return &scope{defined: map[string]bool{}, maps: map[string]*mapVar{}, linked: true}
 }
 
 // compileNow compiles against what is known already.
@@ -183,7 +184,7 @@ func (s *scope) resolve(name string) getter {
 	if m := s.maps[name]; m != nil {
 		return m.get
 	}
-	slot := s.slots[name]
+	slot := slotOf(name)
 	return func(dst []byte, r *Request) ([]byte, bool) {
 		if slot < len(r.p.vars) && r.p.vars[slot] != nil {
 			return append(dst, r.p.vars[slot]...), true
@@ -199,10 +200,29 @@ func (s *scope) resolve(name string) getter {
 func (s *scope) define(name string) int {
 	name = strings.ToLower(name)
 	s.defined[name] = true
-	slot, ok := s.slots[name]
+	slot := slotOf(name)
+	s.slots = max(s.slots, slot+1)
+	return slot
+}
+
+// slots has the slot of each name that any configuration of this process has defined. A name keeps its slot over reloads: what was
+// compiled for one site, such as an upstream's hash key, is also asked about requests that began under another.
+var slots struct {
+	sync.Mutex
+	of map[string]int
+}
+
+// slotOf gives a name its slot. Safe for concurrent use.
+func slotOf(name string) int {
+	slots.Lock()
+	defer slots.Unlock()
+	slot, ok := slots.of[name]
 	if !ok {
-		slot = len(s.slots)
-		s.slots[name] = slot
+		if slots.of == nil {
+			slots.of = map[string]int{}
+		}
+		slot = len(slots.of)
+		slots.of[name] = slot
 	}
 	return slot
 }
