@@ -9,7 +9,7 @@ import "dyups/upstream"
 // its failures.
 const queueLookNs = int64(100e6)
 
-// mayPick reports whether it is this request's turn to pick: always, unless others wait in the upstream's queue.
+// mayPick reports whether it is this request's turn to pick: always, unless others wait in the upstream's queue and it may do so, too.
 func (ex *exchange) mayPick() bool {
 	q, w := ex.up.Queue, ex.waiter
 	if w != nil && w.Queue() != q { // its upstream was deleted, and came again
@@ -22,7 +22,8 @@ func (ex *exchange) mayPick() bool {
 	case q == nil || ex.query.Tried.Len() > 0: // a request that has failed elsewhere is not sent to the end
 		return true
 	}
-	return q.Waiting() == 0
+	n := q.Waiting()
+	return n == 0 || n > ex.up.QueueMax // it was lowered or taken away: who cannot wait must not fail for those who do
 }
 
 // queueing is what came of an attempt to wait.

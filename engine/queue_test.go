@@ -162,6 +162,27 @@ func TestQueueUpdates(t *testing.T) {
 	b.want(200, "/2")
 }
 
+// TestQueueShortened: a request that cannot wait, since the queue was taken away or is longer than it may be now, does not fail because
+// others still do.
+func TestQueueShortened(t *testing.T) {
+	a := newCounting(t, "a")
+	r := newRig(t, 1, fmt.Sprintf(queueConf, a.addr, "queue 4;"))
+	q := r.store.Load().Lookup([]byte("u")).Queue
+	for range 2 { // they are slow to take their turn
+		w := &upstream.Waiter{Wake: func() {}}
+		if !q.Join(w, 4) {
+			t.Fatal("there is no room in the queue")
+		}
+		defer w.Leave()
+	}
+	r.update("u", "server "+a.addr+";")
+	r.ask("/").want(200, "a")
+	r.update("u", "server "+a.addr+"; queue 1;")
+	r.ask("/").want(200, "a")
+	r.update("u", "server "+a.addr+"; queue 3 timeout=100ms;")
+	r.ask("/").want(502, "") // its turn does not come
+}
+
 // TestQueueDeleted: who waits in the queue of an upstream that is deleted was promised one of its servers, and gets none
 // that has the same name in DNS: it is answered at once, also by an error_page that has a queue of its own. Who comes later goes by
 // DNS.
