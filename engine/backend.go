@@ -95,8 +95,8 @@ func (ex *exchange) record(t site.Try) {
 // move takes a request that is to be tried again to the table in force, in which a server may stand no longer that its own table
 // would give it; the servers tried stay so. It reports whether the upstream is still there.
 func (ex *exchange) move() bool {
-	t := ex.tableNow()
-	up := t.Lookup(ex.target.Name)
+	t := ex.l.eng.cfg.Store.Load()
+	up := ex.lookup(t)
 	if up == nil {
 		return false
 	}

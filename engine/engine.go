@@ -74,6 +74,7 @@ type Engine struct {
 	started    bool
 	dozes      bool // there are processors beside those that the loops hold while they doze
 	current    *installed
+	previous   *installed // whose place current took
 	sockets    map[string]*socket
 	lazy       lazyLogs
 	level      atomic.Uint32 // the least grave level that is logged

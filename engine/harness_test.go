@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,14 @@ func (r *rig) load(http string) {
 		}
 	}
 	r.e.Install(p, nil)
+	var lost []*upstream.Upstream
+	r.store.Load().All(func(u *upstream.Upstream) bool {
+		if !slices.ContainsFunc(all, func(c upstream.Change) bool { return upstream.Key(c.Name) == u.Key() }) {
+			lost = append(lost, u)
+		}
+		return true
+	})
+	r.e.Keep(lost)
 	if err := r.store.Replace(all); err != nil {
 		r.t.Fatal(err)
 	}

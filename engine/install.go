@@ -21,10 +21,23 @@ type installed struct {
 	logs      map[string]*logFile
 	implicit  map[string]*upstream.Upstream // proxy_pass to names that were resolved at load, by "name:port"
 	refs      atomic.Int64                  // connections, and 1 while in force
-	// last is the table at the moment another site took this one's place: requests that are still routed by this one must
-	// find its upstreams. nil while in force.
-	last atomic.Pointer[upstream.Table]
+	// next is the site that took this one's place, nil while in force; lost are the upstreams, by upstream.Key, that went from the
+	// table with it. Requests that are still routed by this one find them here; of all others they find what the table has now.
+	next atomic.Pointer[installed]
+	lost atomic.Pointer[map[string]*upstream.Upstream]
 	gone func()
+}
+
+// kept finds an upstream that the table has lost because a reload took it away from s, nil if there is none.
+func (s *installed) kept(name []byte) *upstream.Upstream {
+	for ; s != nil; s = s.next.Load() {
+		if lost := s.lost.Load(); lost != nil {
+			if up := (*lost)[upstream.Key(string(name))]; up != nil {
+				return up
+			}
+		}
+	}
+	return nil
 }
 
 func (s *installed) unref() {
@@ -197,15 +210,15 @@ func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
 // client connections go over to it between two requests, so that none is lost; those on such sockets are closed
 // then. The first Install starts the loops. gone, if not nil, is called
 // once the last connection of this site has ended after another took its place; on a loop, so it must not block.
-// Requests that are still routed by the old site keep the table of this moment: publish what the new site needs before
-// Install, and take away what only the old one needs after it.
+// Requests that are still routed by the old site go by the table as all others do: publish what the new site needs before
+// Install, and take away what only the old one needs after it, and after Keep.
 func (e *Engine) Install(p *Prepared, gone func()) {
 	old := e.current
 	if old != nil {
-		old.last.Store(e.cfg.Store.Load())
+		old.next.Store(p.inst)
 	}
 	p.inst.gone = gone
-	e.current = p.inst
+	e.current, e.previous = p.inst, old
 	for key, s := range p.fresh {
 		e.sockets[key] = s
 	}
@@ -229,6 +242,19 @@ func (e *Engine) Install(p *Prepared, gone func()) {
 		old.closeLogs(e)
 		old.unref()
 	}
+}
+
+// Keep has requests that are still routed by sites before the one in force find upstreams that the table is about to lose because
+// the files no longer have them. To be called after Install, before they are deleted.
+func (e *Engine) Keep(ups []*upstream.Upstream) {
+	if e.previous == nil || len(ups) == 0 {
+		return
+	}
+	lost := make(map[string]*upstream.Upstream, len(ups))
+	for _, up := range ups {
+		lost[up.Key()] = up
+	}
+	e.previous.lost.Store(&lost)
 }
 
 // closeLogs lets go of the site's log files once its last conn is gone and every loop has handed its records over. It

@@ -21,11 +21,11 @@ func (ex *exchange) proxy() bool {
 	if ex.r.ProxyPort == 0 {
 		ex.r.ProxyPort = 80
 	}
-	ex.table = ex.tableNow()
+	ex.table = ex.l.eng.cfg.Store.Load()
 	was := ex.up
 	ex.up = nil
 	if !ex.target.HasPort && ex.target.Unix == "" {
-		ex.up = ex.table.Lookup(ex.target.Name)
+		ex.up = ex.lookup(ex.table)
 	}
 	if ex.listed = ex.up != nil; !ex.listed {
 		if ex.waiter != nil { // it was promised a server of that group: whoever has the same name is somebody else
@@ -39,17 +39,26 @@ func (ex *exchange) proxy() bool {
 	return ex.proxyTo()
 }
 
-// tableNow is the table of a request that begins to be proxied now.
-func (ex *exchange) tableNow() *upstream.Table {
-	if t := ex.site.last.Load(); t != nil {
-		return t
+// lookup finds the upstream of the request's name in t, or among those that a reload has taken away since the request began.
+func (ex *exchange) lookup(t *upstream.Table) *upstream.Upstream {
+	if up := t.Lookup(ex.target.Name); up != nil {
+		return up
 	}
-	return ex.l.eng.cfg.Store.Load()
+	return ex.site.kept(ex.target.Name)
 }
 
-// outdated reports whether the table has changed since the request's upstream was looked up in it, which matters as long as no
-// server has got anything of the request: once a change is acknowledged nothing new goes to a server that it removed.
-func (ex *exchange) outdated() bool { return ex.listed && ex.table != ex.tableNow() }
+// outdated reports whether the request's upstream has changed since it was looked up, which matters as long as no server has got
+// anything of the request: once a change is acknowledged nothing new goes to a server that it removed.
+func (ex *exchange) outdated() bool {
+	if !ex.listed {
+		return false
+	}
+	t := ex.l.eng.cfg.Store.Load()
+	if ex.table != t && ex.lookup(t) == ex.up {
+		ex.table = t // others have changed
+	}
+	return ex.table != t
+}
 
 // proxyTo goes on with a known upstream.
 func (ex *exchange) proxyTo() bool {

@@ -183,7 +183,18 @@ func (s *server) publish(c *configuration, m *merge, prepared *engine.Prepared) 
 	s.current.Store(c)
 	s.engine.Install(prepared, s.retired)
 	s.admin.SetQueueBytes(c.site.Dyups.ShmZoneSize)
-	s.alone(func() { s.apply(m.rest(s.store.Load())) })
+	s.alone(func() {
+		t := s.store.Load()
+		changes := m.rest(t)
+		var lost []*upstream.Upstream
+		for _, c := range changes {
+			if up := t.Lookup([]byte(c.Name)); c.Spec == nil && up != nil {
+				lost = append(lost, up)
+			}
+		}
+		s.engine.Keep(lost)
+		s.apply(changes)
+	})
 	s.conf = c
 }
 
