@@ -15,7 +15,8 @@
 // The order of a reload decides whether a request can fall between two configurations. Requests are routed by the old
 // site until a loop has taken the new one, so for that moment the table holds the upstreams of both: those of the new
 // files are added, the site is installed, then the table is replaced by what the files say. TestReloadUnderLoad holds it
-// to that.
+// to that. A request that the old site has routed and that has no server yet goes by the table, too, so a change after the reload
+// counts for it; only the upstreams that the reload takes away are kept for it (engine: Keep).
 //
 // One process does the work of nginx's master and workers: state is shared by all loops, so balancing, limits and
 // counters are exact with any number of them, and there is nothing to keep in step. The price: a privileged port that
