@@ -52,10 +52,10 @@ func (ex *exchange) pick() bool {
 	up := ex.up
 	ex.query.NowNs = l.nowNs
 	i, turn := -1, ex.mayPick()
-	if up.Sticky != nil {
-		i = ex.stuck(turn)
-	}
-	if i < 0 && turn {
+	switch {
+	case up.Sticky != nil:
+		i = ex.pickSticky(turn)
+	case turn:
 		i = up.Pick(&ex.query)
 	}
 	if i < 0 {

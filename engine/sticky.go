@@ -9,19 +9,31 @@ import (
 	"dyups/upstream"
 )
 
-// stuck takes a place on the server that the request's session sticks to; -1: it has none, or that one may not be used now.
+// pickSticky picks the server that the request's session sticks to, and any other when it has none or that one may not be used
+// now: a backup may not while there is a primary that may, so that sessions leave the backups when the primaries are back.
 // Without turn, while others wait in the upstream's queue before this request, only a server that drains is taken: it is none that
-// they wait for. Of several servers of one name a client's conn goes to one, and to the next when that may not be used.
-func (ex *exchange) stuck(turn bool) int {
-	up := ex.up
+// they wait for, and no primary was of use to them. Of several servers of one name a client's conn goes to one, and to the next
+// when that may not be used.
+func (ex *exchange) pickSticky(turn bool) int {
+	up, q := ex.up, &ex.query
 	servers := ex.homes()
+	q.Homes = q.Homes[:0]
 	for k := range servers {
 		i := servers[(int(ex.c.serial%uint64(len(servers)))+k)%len(servers)]
-		if (turn || up.Servers[i].Drain) && up.Take(i, &ex.query) {
+		s := up.Servers[i]
+		switch {
+		case turn && s.Backup:
+			q.Homes = append(q.Homes, i)
+		case (turn || s.Drain) && up.Take(i, q):
 			return i
 		}
 	}
-	return -1
+	if !turn {
+		return -1
+	}
+	i := up.Pick(q)
+	q.Homes = q.Homes[:0] // the next try may be at another upstream
+	return i
 }
 
 // homes are the servers that the request's session may be on; nil: it has none.

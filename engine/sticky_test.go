@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"dyups/upstream"
 )
 
 // session is a browser: it keeps the cookie that it is given.
@@ -319,4 +321,48 @@ func TestStickyAttributes(t *testing.T) {
 	f("domain=$arg_d samesite=$arg_s", "/", "")
 	f("domain=$arg_d samesite=$arg_s secure", "/?d=a;path=/&s=x;b", "; samesite=strict; secure")
 	f("samesite=LAX", "/", "; samesite=LAX")
+}
+
+// TestStickyBackup: a session is on a backup only while no primary may be used, within a request as well; then it moves.
+func TestStickyBackup(t *testing.T) {
+	a, b, c := namedOrigin(t), namedOrigin(t), namedOrigin(t)
+	bad := origin(t, func(net.Conn, *bufio.Reader) {}) // closes what it accepts
+	for _, sticky := range []string{"sticky cookie s secret=x;", "sticky route $cookie_s;", "sticky learn create=$cookie_s lookup=$cookie_s zone=z:1m;"} {
+		const list = "server %s route=a max_fails=0; server %s route=b backup; server %s route=c backup;"
+		r := newRig(t, 1, "upstream u { "+sticky+fmt.Sprintf(list, a, b, c)+" }\nserver { listen 127.0.0.1:0; location / { proxy_pass http://u; } }")
+		up := func() *upstream.Upstream { return r.store.Load().Lookup([]byte("u")) }
+		s := &session{r: r, cookie: "s=c"}
+		cookie := ""
+		if up().Sticky.Cookie != "" {
+			s.cookie = "s=" + up().Sticky.Value(2)
+			cookie = "s=" + up().Sticky.Value(0)
+		} else if up().Sticky.Learn != nil {
+			up().Learned([]byte("c"), true, 2, upstream.NowNs())
+		}
+		stays := func(what, want string) {
+			t.Helper()
+			for range 3 {
+				if server, _ := s.ask("/"); server != want {
+					t.Errorf("%s%s: answered by %s, want %s", sticky, what, server, want)
+				}
+			}
+		}
+		up().Servers[0].State.Bar()
+		stays("the primary is out", c)
+		r.update("u", sticky+fmt.Sprintf(list, bad, b, c))
+		stays("the primary fails", c)
+		r.update("u", sticky+fmt.Sprintf(list, bad, b, c+" drain"))
+		stays("the primary fails, the backup drains", c)
+		r.update("u", sticky+fmt.Sprintf(list, a, b, c))
+		if server, given := s.ask("/"); server != a || given != cookie {
+			t.Errorf("%sthe primary is back: answered by %s, cookie %q", sticky, server, given)
+		}
+		stays("then", a)
+		if up().Sticky.Learn != nil {
+			up().Servers[0].State.Bar()
+			if server, _ := s.ask("/"); server == a {
+				t.Errorf("%sanswered by a server that is out", sticky)
+			}
+		}
+	}
 }

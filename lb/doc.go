@@ -11,9 +11,10 @@
 // A caller fills a Query, calls Pick, and later gives the place back with Live.Release, after Succeed, Fail or neither.
 // For least_time it calls Live.Observe after a success, and Live.Answered when Plan.CountsWaiting says so; for
 // slow_start Live.Start when a server is new or well again. Live.Bar keeps a peer out of all picks while an active check says so.
-// Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain. Pick runs
-// on any goroutine, waits for no lock, and allocates only when a Tried grows for the first time past four peers, and 4 bytes
-// for each slot of a turn once its set of dead peers has stood for a while.
+// Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain; where that is a
+// backup, by Query.Homes, so that the primaries go before it. Pick runs on any goroutine, waits for no lock, and allocates only
+// when a Tried grows for the first time past four peers, and 4 bytes for each slot of a turn once its set of dead peers has stood
+// for a while.
 //
 //	method                         follows                                               cost of a pick
 //	RoundRobin                     nginx: ngx_http_upstream_round_robin.c                O(1); O(log n) after a death

@@ -6,6 +6,7 @@ type Query struct {
 	Key   []byte // hash key, or the client's address: 4 or 16 bytes, nil for a unix socket client
 	NowNs int64  // monotonic, for fail_timeout
 	Tried Tried  // peers already tried for this request
+	Homes []int  // backups that the request's session is on: a pick that turns to the backups takes the first of them that may be used
 }
 
 // Picker gives the index of the next peer, or -1 when none may be used. Safe for concurrent use; no lock, no
@@ -219,6 +220,9 @@ type roundRobin balancer
 // Pick implements Picker.
 func (b *roundRobin) Pick(q *Query) int {
 	if i := b.primary.next(q); i >= 0 {
+		return i
+	}
+	if i := (*balancer)(b).home(q); i >= 0 {
 		return i
 	}
 	return b.backup.next(q)

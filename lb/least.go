@@ -17,6 +17,9 @@ func (b *least) Pick(q *Query) int {
 	if i := b.primary.least(q); i >= 0 {
 		return i
 	}
+	if i := (*balancer)(b).home(q); i >= 0 {
+		return i
+	}
 	return b.backup.least(q)
 }
 

@@ -4,7 +4,8 @@ package lb
 // lock, no allocation.
 type Taker interface {
 	// Take takes a place on peer i, as a pick does, if the request has not tried it and it may be used now: it is not marked
-	// down, not left alone because of failures or a check, and below its max_conns. One that drains may be used.
+	// down, not left alone because of failures or a check, and below its max_conns. One that drains may be used. It does not ask
+	// whether peer i is a backup: those of a session belong into Query.Homes, and are taken by the picks that turn to the backups.
 	Take(i int, q *Query) bool
 }
 
@@ -37,6 +38,17 @@ func (b *balancer) Take(i int, q *Query) bool {
 		}
 	}
 	return true
+}
+
+// home takes a place on the first of q.Homes that may be used, or gives -1. Source: nginx, ngx_http_upstream_get_rr_peer_by_sid,
+// which looks among the backups once no primary may be used.
+func (b *balancer) home(q *Query) int {
+	for _, i := range q.Homes {
+		if b.Take(i, q) {
+			return i
+		}
+	}
+	return -1
 }
 
 // holds reports whether peer i, of that rank, is a member: one that is marked down or drains is in no group.

@@ -113,3 +113,50 @@ func TestTakeCounts(t *testing.T) {
 		t.Errorf("picked %d, which is beyond its bound", i)
 	}
 }
+
+// TestHomes: whatever the method, a backup that a session is on is picked once no primary may be used and not before, of several
+// the first that may be used.
+func TestHomes(t *testing.T) {
+	for m := RoundRobin; m <= Maglev; m++ {
+		peers := make([]Peer, 6)
+		live := make([]*Live, 6)
+		for i := range peers {
+			peers[i] = Peer{Name: string(rune('a' + i)), Weight: 1, MaxFails: 1, FailTimeoutNs: 10e9, Backup: i >= 2}
+			live[i] = new(Live)
+		}
+		peers[5].Drain = true
+		p := Options{BalanceFactor: 125 * int(m&1)}.NewPlan(m, peers).Bind(live, nil)
+		q := Query{NowNs: 1e18, Key: []byte("key1")}
+		f := func(what string, from, to int, homes ...int) {
+			t.Helper()
+			for range 20 {
+				q.Tried.Reset()
+				q.Homes = homes
+				i := p.Pick(&q)
+				if i < from || i > to || !q.Tried.Has(i) {
+					t.Fatalf("method %d, %s: picks %d", m, what, i)
+				}
+				live[i].Release()
+			}
+		}
+		f("all up", 0, 1, 3)
+		live[0].Bar()
+		f("one primary out", 1, 1, 3)
+		live[1].Fail(q.NowNs, 1)
+		f("no primary", 3, 3, 3)
+		f("no primary", 4, 4, 4, 3)
+		f("no primary, the home drains", 5, 5, 5)
+		f("no primary and no home", 2, 4)
+		live[3].Bar()
+		f("the home is out", 4, 4, 3, 4)
+		f("all homes are out", 2, 4, 3)
+		live[3].Unbar(q.NowNs)
+		q.Tried.Reset()
+		q.Homes = []int{3}
+		if i, j := p.Pick(&q), p.Pick(&q); i != 3 || j == 3 || j < 2 {
+			t.Errorf("method %d: picks %d and then %d", m, i, j)
+		}
+		live[0].Unbar(q.NowNs)
+		f("a primary is back", 0, 0, 3)
+	}
+}

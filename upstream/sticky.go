@@ -53,7 +53,7 @@ func (s *Sticky) Find(name []byte) []int { return s.server[string(name)] }
 func (s *Sticky) Value(i int) string { return s.names[i] }
 
 // Take takes a place on server i for a request of a session that sticks to it, as Pick does, if it may be used: also where it
-// drains. The caller gives it back with Done.
+// drains. The caller gives it back with Done. A backup goes into q.Homes instead, for the pick that finds no other server.
 func (u *Upstream) Take(i int, q *lb.Query) bool { return u.taker.Take(i, q) }
 
 // over gives the same for other servers.
