@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"syscall"
 
 	"dyups/codec"
@@ -41,8 +42,10 @@ func (ex *exchange) pick() bool {
 			return ex.proxy()
 		}
 		ex.firstNs = l.nowNs
-		if ex.left = ex.up.Tries(); p.NextTries > 0 && p.NextTries < ex.left {
-			ex.left = p.NextTries
+		ex.left, ex.spare = ex.up.Tries(), math.MaxInt
+		if p.NextTries > 0 {
+			ex.left = min(ex.left, p.NextTries)
+			ex.spare = p.NextTries - ex.left
 		}
 		ex.query.Tried.Reset()
 		ex.query.Key = ex.pickKey()
@@ -69,6 +72,10 @@ func (ex *exchange) pick() bool {
 	}
 	if ex.waiter != nil {
 		ex.leaveQueue()
+	}
+	if up.Servers[i].Drain && ex.spare > 0 { // is none of those that were counted
+		ex.left++
+		ex.spare--
 	}
 	ex.cur, ex.waits = i, up.Waiting
 	ex.record(site.Try{Label: up.Servers[i].Label, ConnectNs: -1, HeaderNs: -1, ResponseNs: -1})

@@ -68,6 +68,7 @@ type exchange struct {
 	waitsTo int64            // when its time in that is up, on the loop's clock
 	waits   bool             // the pick counts as waiting for its answer
 	left    int              // tries left, this one included
+	spare   int              // how many more proxy_next_upstream_tries allows than the upstream has servers for
 	tries   int              // index of this try in r.Tries
 	tryNs   int64            // start of this try
 	firstNs int64            // start of the first try

@@ -366,3 +366,36 @@ func TestStickyBackup(t *testing.T) {
 		}
 	}
 }
+
+// TestDrainTries: a server that drains is no other one to go to, so the last answer is the client's; to a session on one it is a try
+// beside those at the others.
+func TestDrainTries(t *testing.T) {
+	failing := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+		_, err := io.WriteString(w, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\nmine")
+		return err == nil
+	})
+	other := namedOrigin(t)
+	f := func(servers, proxy, cookie string, status int, want string) {
+		t.Helper()
+		r := newRig(t, 1, "upstream u { sticky route $cookie_s; "+servers+` }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; proxy_next_upstream error timeout http_500; `+proxy+" } }")
+		c := r.dial(0)
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nCookie: s=" + cookie + "\r\n\r\n")
+		if resp, body := c.read("GET"); resp.StatusCode != status || body != want {
+			t.Errorf("%s %s cookie %q: %d %q, want %d %q", servers, proxy, cookie, resp.StatusCode, body, status, want)
+		}
+	}
+	one := "server " + failing + " route=f; server " + other + " route=o drain;"
+	f(one, "", "", 500, "mine")
+	f(one, "", "o", 200, other)
+	f(one, "", "f", 500, "mine")
+	f("server "+failing+" backup; server "+failing+"; server "+other+" drain;", "", "", 500, "mine")
+	f("server "+failing+" max_fails=0; server "+failing+"; server "+other+" down drain;", "", "", 500, "mine")
+	back := "server " + failing + " route=f drain; server " + other + " route=o;"
+	f(back, "", "f", 200, other)
+	f(back, "proxy_next_upstream_tries 1;", "f", 500, "mine")
+	f(back, "proxy_next_upstream_tries 2;", "f", 200, other)
+	f("server "+failing+" route=f drain; server "+failing+"; server "+failing+"; server "+other+" backup;", "proxy_next_upstream_tries 3;", "f", 500, "mine")
+	f("server "+failing+" route=f drain; server "+failing+"; server "+failing+"; server "+other+" backup;", "proxy_next_upstream_tries 4;", "f", 200, other)
+	f("server "+failing+" route=f drain;", "", "f", 500, "mine")
+}

@@ -91,11 +91,7 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 			spare = append(spare, uint32(i))
 		}
 	}
-	for i := range peers {
-		if !peers[i].Down {
-			p.tries++
-		}
-	}
+	p.tries = len(up) + len(spare)
 	p.primary = newRotation(peers, up)
 	p.backup = newRotation(peers, spare)
 	switch m {
@@ -109,8 +105,9 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 	return p
 }
 
-// Tries is the most tries that one request can make: the peers that are not marked down, backups and those that drain
-// included. It follows ngx_http_upstream_tries of nginx, ngx_http_upstream_round_robin.c.
+// Tries is the number of peers that picks can give one request: those that are not marked down and do not drain, backups
+// included. What a Taker takes on a peer that drains comes on top. It follows ngx_http_upstream_tries of nginx,
+// ngx_http_upstream_round_robin.c, for which a peer that drains is one that is down.
 func (p *Plan) Tries() int { return p.tries }
 
 // CountsWaiting reports whether the caller has to call Live.Answered for every pick.

@@ -119,8 +119,8 @@ func (u *Upstream) SetPanics(yes bool) { u.panics.Store(yes) }
 // Untry takes server i out of the tried set, so that one more try on it is possible (stale keep-alive connection).
 func (u *Upstream) Untry(q *lb.Query, i int) { q.Tried.Remove(i) }
 
-// Tries is the number of tries a request may make at most: the servers that are not marked down, backups included,
-// as nginx counts them (ngx_http_upstream_tries).
+// Tries is the number of tries a request may make at most: the servers that are not marked down and do not drain, backups
+// included, as nginx counts them (ngx_http_upstream_tries). Those that Take makes at servers that drain come on top.
 func (u *Upstream) Tries() int { return u.tries }
 
 // Single makes an upstream outside every table, for proxy_pass to an address or to resolved names. It balances in
