@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const proxyTo = `
@@ -441,5 +442,53 @@ func TestSlowClient(t *testing.T) {
 	}
 	if _, body := c.read("GET"); len(body) != total {
 		t.Fatalf("%d bytes of %d", len(body), total)
+	}
+}
+
+// TestNoFailure: whatever is no failure of a server that was let through after one makes it well, as in nginx: an answer, one for
+// which another server is asked, and a client that leaves. The times of the last two count for no average.
+func TestNoFailure(t *testing.T) {
+	for _, method := range []string{"", "least_time header;"} {
+		for _, how := range []string{"200 OK", "404 Not Found", "403 Forbidden", "abort", "500 Error"} {
+			came, leave := make(chan bool, 9), make(chan string, 9)
+			member := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+				came <- true
+				status := <-leave
+				_, err := io.WriteString(w, "HTTP/1.1 "+status+"\r\nContent-Length: 4\r\n\r\nmine")
+				return err == nil && status != ""
+			})
+			t.Cleanup(func() { close(leave) })
+			r := newRig(t, 1, "upstream u { "+method+" server "+member+" fail_timeout=0; server "+namedOrigin(t)+` backup; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; proxy_next_upstream error timeout http_403 http_404 http_500; } }`)
+			state := r.store.Load().Lookup([]byte("u")).Servers[0].State
+			c := r.dial(0)
+			c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			<-came
+			leave <- "500 Error"
+			if c.read("GET"); state.Fails() != 1 {
+				t.Fatalf("%d failures after a failure", state.Fails())
+			}
+			c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			<-came
+			start := time.Now() // so that there is a time to be seen, were it measured
+			wait(t, "time to pass", func() bool { return time.Since(start) > 5*time.Millisecond })
+			if how == "abort" {
+				_ = c.Close()
+			} else {
+				leave <- how
+				c.read("GET")
+			}
+			wait(t, "the place to be given back", func() bool { return state.InFlight() == 0 })
+			want := int64(0)
+			if how == "500 Error" {
+				want = 2
+			}
+			if n := state.Fails(); n != want {
+				t.Errorf("%s %s: %d failures, want %d", method, how, n, want)
+			}
+			if ms, _ := state.Times(); (ms > 0) != (method != "" && how == "200 OK") {
+				t.Errorf("%s %s: the average time is %d ms", method, how, ms)
+			}
+		}
 	}
 }

@@ -8,8 +8,8 @@
 // gives a Picker. Lives and cursor outlive pickers: a table that replaces another binds its plan to the same ones, so
 // failures, places taken and the position in the rotation are kept.
 //
-// A caller fills a Query, calls Pick, and later gives the place back with Live.Release, after Succeed, Fail or neither.
-// For least_time it calls Live.Observe after a success, and Live.Answered when Plan.CountsWaiting says so; for
+// A caller fills a Query, calls Pick, and later gives the place back with Live.Release, after Fail, or Succeed for all that is no
+// failure. For least_time it calls Live.Observe after a success, and Live.Answered when Plan.CountsWaiting says so; for
 // slow_start Live.Start when a server is new or well again. Live.Bar keeps a peer out of all picks while an active check says so.
 // Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain; where that is a
 // backup, by Query.Homes, so that the primaries go before it. Pick runs on any goroutine, waits for no lock, and allocates only
@@ -86,6 +86,7 @@
 //   - Time is in nanoseconds; nginx compares whole seconds, so its fail_timeout lasts up to a second longer, and
 //     fail_timeout=0 leaves a peer out until the second is over, here not at all.
 //   - least_time inflight takes the mean age of the requests in flight as it is; nginx smooths it over the picks.
+//   - least_time takes no time of a request whose client left; nginx does once the response header has come.
 //   - Backups are chosen in turn, by least load for LeastConn and LeastTime, also where nginx would apply a hash to them.
 //   - Every pick starts with the primaries; nginx stays with the backups for the rest of a request once it has turned
 //     to them. Primaries that were tried are passed over, so the difference is a primary that was busy a moment ago.

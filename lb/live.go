@@ -106,7 +106,7 @@ func (l *Live) report() {
 	}
 }
 
-// Succeed records that the peer did its part. Failures are forgotten only by a success that was let through after
+// Succeed records that a request to the peer ended without a failure of the peer, be it that the client left. Failures are forgotten only by a success that was let through after
 // the last failure: a request that was under way when the peer failed proves nothing. A peer that was out begins its
 // slow start when it was let through.
 func (l *Live) Succeed() {

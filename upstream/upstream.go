@@ -73,7 +73,7 @@ type Outcome uint8
 const (
 	OK      Outcome = iota // the server did its part
 	Failed                 // counts towards max_fails
-	Neither                // gives back the place, says nothing (client left; http_404 as next_upstream reason)
+	Neither                // no failure, and no answer whose times count (client left; http_404 as next_upstream reason)
 )
 
 // Pick picks a server for a request and takes a place on it, which Done gives back; -1: no live upstream. The pick
@@ -81,14 +81,13 @@ const (
 // the rotation after failures.
 func (u *Upstream) Pick(q *lb.Query) int { return u.picker.Pick(q) }
 
-// Done gives the place back and records the outcome (passive health: max_fails, fail_timeout, as nginx). nowNs is on
-// the clock of Query.NowNs. It reports whether this outcome took the server out ("upstream server temporarily
+// Done gives the place back and records the outcome (passive health: max_fails, fail_timeout, as nginx, for which all that is no
+// failure proves the server well: a 404, and a client that did not wait). nowNs is on the clock of Query.NowNs. It reports whether this outcome took the server out ("upstream server temporarily
 // disabled"): never for the only server of an upstream. A server that left the table meanwhile is no exception.
 func (u *Upstream) Done(i int, o Outcome, nowNs int64) (disabled bool) {
 	s := u.Servers[i]
 	l := &s.State.live
 	switch {
-	case o == Neither:
 	case len(u.Servers) == 1:
 		l.Forget()
 	case o == Failed:
