@@ -79,8 +79,9 @@ func (ex *exchange) learn() {
 	}
 }
 
-// appendSticky keeps the session with the server of this answer: it appends the cookie that names it, unless the request came
-// with that, or learns: with "header" and of an upgraded connection at once, else when the answer is over.
+// appendSticky keeps the session with the server of this answer: it appends the cookie that names it, also where the request came
+// with that, so that its expiry moves on (nginx, ngx_http_upstream_sticky_get_peer), or learns: with "header" and of an upgraded
+// connection at once, else when the answer is over.
 func (ex *exchange) appendSticky(dst []byte) []byte {
 	s := ex.up.Sticky
 	if s.Learn != nil {
@@ -88,7 +89,7 @@ func (ex *exchange) appendSticky(dst []byte) []byte {
 			ex.learn()
 		}
 	}
-	if s.Cookie == "" || string(ex.session(s)) == s.Value(ex.cur) {
+	if s.Cookie == "" {
 		return dst
 	}
 	dst = append(append(dst, "Set-Cookie: "...), s.Cookie...)

@@ -44,8 +44,7 @@
 //   - An update keeps failures, requests in flight and idle connections of servers that stay.
 //   - "keepalive 0" is accepted, as nginx does since upstream connections are kept by default (1.29.7).
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
-//     machine's id: it survives a restart, tells no address and cannot be made up. It is set when a request came without it or
-//     with another one.
+//     machine's id: it survives a restart, tells no address and cannot be made up. It is set with each answer, as in nginx.
 //   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a
 //     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
 //     zone is called; 160 bytes of the zone's size are a session, and when there is
