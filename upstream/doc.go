@@ -43,6 +43,8 @@
 //
 //   - An update keeps failures, requests in flight and idle connections of servers that stay.
 //   - "keepalive 0" is accepted, as nginx does since upstream connections are kept by default (1.29.7).
+//   - The parameter "local" of keepalive is listed and means nothing. In nginx it keeps a location's connections from others, which
+//     may want them otherwise; here they differ by proxy_bind, and are told apart by it anyway, and by proxy_socket_keepalive.
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
 //     machine's id: it survives a restart, tells no address and cannot be made up. It is set with each answer, as in nginx.
 //   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a

@@ -41,7 +41,7 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "panic_threshold", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).panicThreshold},
 	conf.Rule[*parsing]{Name: "sticky", In: conf.Upstream, Min: 2, Max: -1, Set: (*parsing).sticky},
 	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},
-	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepalive},
+	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).keepalive},
 	conf.Rule[*parsing]{Name: "keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveRequests},
 	conf.Rule[*parsing]{Name: "keepalive_time", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTime},
 	conf.Rule[*parsing]{Name: "keepalive_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTimeout},
@@ -210,7 +210,14 @@ func (p *parsing) serverParam(s *Server, d *conf.Directive, i int) (err error) {
 	return err
 }
 
+// keepalive reads "keepalive CONNECTIONS [local]".
 func (p *parsing) keepalive(d *conf.Directive) (err error) {
+	if len(d.Args) > 1 {
+		if d.Args[1].Text != "local" {
+			return d.BadParam(1, "local")
+		}
+		p.spec.keepalive.local = true
+	}
 	p.spec.keepalive.conns, err = d.Int(0, 0, math.MaxInt)
 	return err
 }

@@ -142,6 +142,9 @@ func TestRefused(t *testing.T) {
 	f("random one; server 127.0.0.1:1;", "invalid parameter \"one\"")
 	f("random two least_time; server 127.0.0.1:1;", "invalid parameter \"least_time\"")
 	f("keepalive x; server 127.0.0.1:1;", "invalid value \"x\"")
+	f("keepalive x local; server 127.0.0.1:1;", "invalid value \"x\"")
+	f("keepalive 8 Local; server 127.0.0.1:1;", "invalid parameter \"Local\" in \"keepalive\" directive")
+	f("keepalive 8 local local; server 127.0.0.1:1;", "invalid number of arguments")
 	f("keepalive 8; keepalive 9; server 127.0.0.1:1;", "is duplicate")
 	f("keepalive_timeout 5s 4s; server 127.0.0.1:1;", "invalid number of arguments")
 	f("zone z 1k; server 127.0.0.1:1;", "at least 32k")
@@ -236,6 +239,8 @@ func TestDetail(t *testing.T) {
 	f("maglev $uri; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nmaglev $uri;\n")
 	f("hash a consistent balance_factor=1.5; server 127.0.0.1:1;", "server 127.0.0.1:1;\nhash a consistent balance_factor=1.5;\n")
 	f("keepalive 32; server multi.test;", "server 127.0.0.1:80\n")
+	f("keepalive 32 local; server 127.0.0.1:1;", "server 127.0.0.1:1;\nkeepalive 32 local;\n")
+	f("keepalive 0 local; server 127.0.0.1:1;", "server 127.0.0.1:1;\nkeepalive 0 local;\n")
 	f("server 'unix:/a b';", "server \"unix:/a b\";\n")
 	u := storeOf(t, "server multi.test; server one.test weight=2 down;").Load().Lookup([]byte("dy"))
 	if got := string(u.AppendServers(nil)); got != "server 127.0.0.1:80\nserver 127.0.0.1:80\n" {
@@ -253,13 +258,14 @@ func TestKeepaliveDefaults(t *testing.T) {
 	f := func(body string, want keepalive) {
 		t.Helper()
 		u := storeOf(t, body+"server 127.0.0.1:1;").Load().Lookup([]byte("dy"))
-		if got := (keepalive{u.Keepalive, u.KeepaliveRequests, u.KeepaliveTime, u.KeepaliveTimeout}); got != want {
+		if got := (keepalive{u.Keepalive, false, u.KeepaliveRequests, u.KeepaliveTime, u.KeepaliveTimeout}); got != want {
 			t.Errorf("%q: %+v", body, got)
 		}
 	}
-	f("", keepalive{32, 1000, 3600e9, 60e9})
-	f("keepalive 0;", keepalive{0, 1000, 3600e9, 60e9})
-	f("keepalive 2; keepalive_requests 3; keepalive_time 4s; keepalive_timeout 500ms;", keepalive{2, 3, 4e9, 500e6})
+	f("", keepalive{32, false, 1000, 3600e9, 60e9})
+	f("keepalive 5 local;", keepalive{5, false, 1000, 3600e9, 60e9})
+	f("keepalive 0;", keepalive{0, false, 1000, 3600e9, 60e9})
+	f("keepalive 2; keepalive_requests 3; keepalive_time 4s; keepalive_timeout 500ms;", keepalive{2, false, 3, 4e9, 500e6})
 }
 
 // equal reports whether two specs say the same.

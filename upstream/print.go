@@ -239,7 +239,10 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 		add("resolver_timeout", milliseconds(s.resolverTimeout))
 	}
 	k, usual := s.keepalive, defaultKeepalive
-	if k.conns != usual.conns {
+	switch {
+	case k.local:
+		add("keepalive", strconv.Itoa(k.conns), "local")
+	case k.conns != usual.conns:
 		add("keepalive", strconv.Itoa(k.conns))
 	}
 	if k.requests != usual.requests {

@@ -52,7 +52,7 @@ func drawBlock(t *rapid.T) string {
 	if rapid.Bool().Draw(t, "names") {
 		ds = append(ds, "server a.test:80 resolve", "server b.test service=http resolve weight=3")
 	}
-	others := []string{method, number(t, "keepalive #", 0, 99), number(t, "keepalive_requests #", 0, 99), number(t, "keepalive_time #ms", 0, 9999),
+	others := []string{method, number(t, "keepalive #", 0, 99) + maybe(" local"), number(t, "keepalive_requests #", 0, 99), number(t, "keepalive_time #ms", 0, 9999),
 		number(t, "keepalive_timeout #s", 0, 99), number(t, "queue #", 1, 99) + maybe(number(t, " timeout=#ms", 1, 9999)), "zone z 64k",
 		oneOf(t, "sticky", "sticky cookie srv"+maybe(" expires=1h")+maybe(" domain=.a.test")+maybe(" httponly")+maybe(" samesite=lax")+maybe(" secret=s"),
 			"sticky route $a '$b c'", "sticky learn create=$a lookup=$b lookup=$c zone=z:64k"+maybe(" timeout=1500ms")+maybe(" header")),

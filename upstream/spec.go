@@ -64,6 +64,7 @@ type line struct {
 // keepalive is what the keepalive directives say.
 type keepalive struct {
 	conns    int
+	local    bool // listed, and means nothing
 	requests int
 	time     time.Duration
 	timeout  time.Duration
