@@ -106,9 +106,9 @@ func (l *Live) report() {
 	}
 }
 
-// Succeed records that a request to the peer ended without a failure of the peer, be it that the client left. Failures are forgotten only by a success that was let through after
-// the last failure: a request that was under way when the peer failed proves nothing. A peer that was out begins its
-// slow start when it was let through.
+// Succeed records that a request to the peer ended without a failure of the peer, be it that the client left. Failures are
+// forgotten only by one that was let through after the last of them: a request that was under way when the peer failed proves
+// nothing. A peer that was out begins its slow start when that was let through.
 func (l *Live) Succeed() {
 	if l.Fails() != 0 {
 		if m, checked := l.ensure(), l.checked.Load(); m.accessed.Load() < checked {

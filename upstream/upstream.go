@@ -82,8 +82,9 @@ const (
 func (u *Upstream) Pick(q *lb.Query) int { return u.picker.Pick(q) }
 
 // Done gives the place back and records the outcome (passive health: max_fails, fail_timeout, as nginx, for which all that is no
-// failure proves the server well: a 404, and a client that did not wait). nowNs is on the clock of Query.NowNs. It reports whether this outcome took the server out ("upstream server temporarily
-// disabled"): never for the only server of an upstream. A server that left the table meanwhile is no exception.
+// failure proves the server well: a 404, and a client that did not wait). nowNs is on the clock of Query.NowNs. It reports whether
+// this outcome took the server out ("upstream server temporarily disabled"): never for the only server of an upstream. A server that
+// left the table meanwhile is no exception.
 func (u *Upstream) Done(i int, o Outcome, nowNs int64) (disabled bool) {
 	s := u.Servers[i]
 	l := &s.State.live
