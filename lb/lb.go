@@ -5,8 +5,8 @@ package lb
 type Query struct {
 	Key   []byte // hash key, or the client's address: 4 or 16 bytes, nil for a unix socket client
 	NowNs int64  // monotonic, for fail_timeout
-	Tried Tried  // peers already tried for this request
 	Homes []int  // backups that the request's session is on: a pick that turns to the backups takes the first of them that may be used
+	Tried Tried  // peers already tried for this request
 }
 
 // Picker gives the index of the next peer, or -1 when none may be used. Safe for concurrent use; no lock, no
