@@ -16,7 +16,7 @@ type CheckType uint8
 const (
 	CheckTCP      CheckType = iota // the server accepts a connection
 	CheckHTTP                      // it answers Send with a status of Alive
-	CheckSSLHello                  // it answers a TLS handshake
+	CheckSSLHello                  // it answers a ClientHello with a ServerHello
 )
 
 var checkTypes = []string{CheckTCP: "tcp", CheckHTTP: "http", CheckSSLHello: "ssl_hello"}

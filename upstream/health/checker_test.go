@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -102,6 +103,13 @@ func (b *bench) until(what string, ok func() bool) {
 	}
 }
 
+// log is what was logged so far, a line each.
+func (b *bench) log() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.lines, "\n")
+}
+
 // backend is a server whose status a test sets; 0 hangs up.
 type backend struct {
 	addr          string
@@ -159,9 +167,7 @@ func TestRiseAndFall(t *testing.T) {
 	b.becomes("u", "0")
 	two.status.Store(200)
 	b.becomes("u", "0 1")
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	log := strings.Join(b.lines, "\n")
+	log := b.log()
 	for _, want := range []string{
 		"server " + one.addr + " is unhealthy: it has failed 3 checks (http), the last: status 500",
 		"server " + one.addr + " is healthy: it has passed 2 checks (http)",
@@ -322,7 +328,7 @@ func TestTypes(t *testing.T) {
 	}()
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.TLS = &tls.Config{}
-	secure.Config.ErrorLog = nil
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	defer secure.Close()
 	plain := newBackend(t)

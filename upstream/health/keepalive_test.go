@@ -36,9 +36,7 @@ func TestKeepaliveFails(t *testing.T) {
 	b.set("u", "check interval=10 rise=1 fall=1 timeout=5000 type=http"+
 		`; check_keepalive_requests 100; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
 	b.until("a failure", func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return strings.Contains(strings.Join(b.lines, "\n"), "is unhealthy: it has failed 1 checks (http), the last: status 500")
+		return strings.Contains(b.log(), "is unhealthy: it has failed 1 checks (http), the last: status 500")
 	})
 }
 

@@ -56,9 +56,7 @@ func TestPanic(t *testing.T) {
 		t.Errorf("%d things are left", n)
 	}
 	b.c.mu.Unlock()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	log := strings.Join(b.lines, "\n")
+	log := b.log()
 	for _, want := range []string{
 		`upstream "u" panics, requests go to all its servers: 1 of 4 are healthy, the threshold is 50%`,
 		`upstream "u" has enough healthy servers again: 2 of 4, the threshold is 50%`,

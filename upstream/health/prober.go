@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -97,8 +96,7 @@ func (p *prober) probe(ctx context.Context) error {
 	}
 	defer conn.Close()
 	if p.at.check.Type == upstream.CheckSSLHello {
-		// Who it is does not matter here, but that it speaks TLS.
-		return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10}).HandshakeContext(ctx)
+		return hello(ctx, conn)
 	}
 	return nil
 }
