@@ -1,6 +1,9 @@
 package health
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -79,4 +82,64 @@ func TestKeepaliveLarge(t *testing.T) {
 		b.becomes("u", "0")
 		b.set("u", "")
 	}
+}
+
+// TestKeepaliveVerdict: the status of an answer decides, whether its connection is to be kept or not; what follows it only decides
+// whether the connection is.
+func TestKeepaliveVerdict(t *testing.T) {
+	b := newBench(t)
+	f := func(answer string, up, kept bool) {
+		t.Helper()
+		for _, requests := range []string{"1", "5"} {
+			var opened, asked atomic.Int64
+			addr := talking(t, func(c net.Conn, in *bufio.Reader) {
+				opened.Add(1)
+				for {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					asked.Add(1)
+					_, _ = io.WriteString(c, answer)
+				}
+			})
+			b.set("u", "check interval=1 rise=1 fall=1 timeout=10000 type=http; check_http_send \"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n\"; "+
+				"check_keepalive_requests "+requests+"; server "+addr+";")
+			u := b.upstream("u")
+			b.until(fmt.Sprintf("10 checks with %.60q", answer), func() bool {
+				b.c.mu.Lock()
+				defer b.c.mu.Unlock()
+				p := b.c.probers[targetOf(u, u.Servers[0])]
+				return p.rises >= 10 || p.falls >= 10
+			})
+			if got := b.picks("u") == "0"; got != up {
+				t.Errorf("%.60q, %s requests on a connection: well %v, want %v", answer, requests, got, up)
+			}
+			b.set("u", "")
+			if n, of := opened.Load(), asked.Load(); requests == "5" && (n < of) != kept {
+				t.Errorf("%.60q: %d connections for %d requests, kept should be %v", answer, n, of, kept)
+			}
+		}
+	}
+	const ok = "HTTP/1.1 200 OK\r\n"
+	f(ok+"Content-Length: 2\r\n\r\nhi", true, true)
+	f(ok+"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: y\r\n\r\n", true, true)
+	f("HTTP/1.1 204 No Content\r\n\r\n", true, true)
+	f("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", true, true)
+	f("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", true, true)
+	f(ok+"X: "+strings.Repeat("a", 20000)+"\r\nContent-Length: 0\r\n\r\n", true, true)
+	f("HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true, true)
+	f(ok+"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", true, true)
+	f(ok+"X: "+strings.Repeat("a", maxHead)+"\r\nContent-Length: 0\r\n\r\n", true, false)
+	f(ok+"Connection: Upgrade\r\n\r\n", true, false)
+	f(ok+"Content-Length: many\r\n\r\nhello", true, false)
+	f(ok+": nope\r\nContent-Length: 0\r\n\r\n", true, false)
+	f(ok+"Connection: close\r\nContent-Length: 0\r\n\r\n", true, false)
+	f(ok+"Transfer-Encoding: chunked\r\n\r\nno size\r\n", true, false)
+	f(ok+"Content-Length: 2\r\n\r\nhi, and more", true, false)
+	f("HTTP/1.0 200 OK\r\n\r\n", true, false)
+	f("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nhi", true, false)
+	f("HTTP/1.1 200\r\n\r\n", true, false)
+	f("HTTP/1.1 103 Early Hints\r\n\r\n"+ok+"Content-Length: 0\r\n\r\n", false, false)
+	f("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", false, false)
+	f("HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n", false, false)
 }

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"dyups/upstream"
 )
 
@@ -123,7 +121,7 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 			p.conn = nil
 			return err
 		}
-		p.in, p.used = bufio.NewReaderSize(p.conn, p.buffer()), 0
+		p.in, p.used = bufio.NewReader(p.conn), 0
 	}
 	conn := p.conn
 	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -139,31 +137,57 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	if p.match != nil {
 		return p.matches()
 	}
-	p.used++
-	status := 0
-	if p.used < p.at.check.KeepaliveRequests {
-		// The answer to HEAD has the Content-Length of a body that does not come (RFC 9110 section 9.3.2).
-		resp := fasthttp.Response{SkipBody: strings.HasPrefix(p.at.check.Send, "HEAD ")}
-		err = resp.ReadLimitBody(p.in, 1<<20)
-		if err != nil && err != fasthttp.ErrBodyTooLarge { // that one is well, but its connection is of no more use
-			return err
-		}
-		status, keep = resp.StatusCode(), err == nil && !resp.ConnectionClose()
-	} else if status, err = readStatus(p.in); err != nil {
+	status, err := peekStatus(p.in)
+	if err != nil {
 		return err
 	}
 	if status/100 > 7 || p.at.check.Alive>>(status/100)&1 == 0 {
 		return badStatus(status)
 	}
+	p.used++
+	keep = p.used < p.at.check.KeepaliveRequests && status >= 200 && p.skip()
 	return nil
 }
 
-// buffer is the size of what an answer is read through: a head that is read whole has to fit in it.
-func (p *prober) buffer() int {
-	if p.at.check.KeepaliveRequests > 1 {
-		return 16 << 10
+const (
+	maxHead    = 64 << 10 // of an answer whose head is read
+	maxSkipped = 1 << 20  // of a body
+)
+
+// skip reads an answer to its end and reports whether the connection is good for another request. If not, that is no failure: the
+// status is all that is asked for.
+func (p *prober) skip() bool {
+	head, err := readHead(p.in)
+	if err != nil {
+		return false
 	}
-	return 4 << 10
+	in := bufio.NewReader(io.MultiReader(bytes.NewReader(head), p.in))
+	method, _, _ := strings.Cut(p.at.check.Send, " ") // HEAD is answered with the length of a body that does not come
+	resp, err := http.ReadResponse(in, &http.Request{Method: method})
+	if err != nil || resp.Close {
+		return false
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxSkipped+1))
+	return err == nil && n <= maxSkipped && in.Buffered() == 0 && p.in.Buffered() == 0
+}
+
+// readHead reads the head of an answer, up to the empty line that ends it, whatever its lines end with.
+func readHead(r *bufio.Reader) ([]byte, error) {
+	var head []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		head = append(head, part...)
+		switch {
+		case len(head) > maxHead:
+			return nil, fmt.Errorf("a head of more than %d KiB", maxHead>>10)
+		case err == io.EOF:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil && err != bufio.ErrBufferFull:
+			return nil, err
+		case bytes.HasSuffix(head, []byte("\n\r\n")) || bytes.HasSuffix(head, []byte("\n\n")):
+			return head, nil
+		}
+	}
 }
 
 // maxMatched is how much of a body a match block sees, as in NGINX Plus.
@@ -186,11 +210,17 @@ func (p *prober) matches() error {
 	return p.match.Body(body)
 }
 
-// readStatus reads the status line of an answer, and no more.
-func readStatus(r *bufio.Reader) (int, error) {
-	line, err := r.ReadSlice('\n')
-	if err != nil {
-		return 0, err
+// peekStatus looks at the status line of an answer. It takes nothing from r.
+func peekStatus(r *bufio.Reader) (int, error) {
+	var line []byte
+	for n, end := 1, -1; end < 0; n = len(line) + 1 {
+		if _, err := r.Peek(n); err != nil {
+			return 0, err
+		}
+		line, _ = r.Peek(r.Buffered())
+		if end = bytes.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end]
+		}
 	}
 	_, rest, ok := bytes.Cut(line, []byte(" "))
 	if !ok || !bytes.HasPrefix(line, []byte("HTTP/")) || len(rest) < 3 {
