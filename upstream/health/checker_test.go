@@ -29,6 +29,7 @@ type bench struct {
 	c     *Checker
 	mu    sync.Mutex
 	lines []string
+	match string // inside of the match block of any name; "" instead of one: there is none
 }
 
 func newBench(t *testing.T) *bench {
@@ -55,7 +56,7 @@ func (b *bench) set(name, body string) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		if change.Spec, err = upstream.ParseBlock(name, ds, nil); err != nil {
+		if change.Spec, err = upstream.ParseBlock(name, ds, &upstream.Options{Match: func(string) (string, bool) { return b.match, b.match != "" }}); err != nil {
 			b.t.Fatal(err)
 		}
 	}

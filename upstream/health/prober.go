@@ -134,12 +134,12 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	if _, err = p.conn.Write([]byte(p.at.check.Send)); err != nil {
 		return err
 	}
-	if p.match != nil {
-		return p.matches()
-	}
 	status, err := peekStatus(p.in)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case p.match != nil:
+		return p.matches()
 	}
 	if status/100 > 7 || p.at.check.Alive>>(status/100)&1 == 0 {
 		return badStatus(status)
@@ -195,11 +195,15 @@ const maxMatched = 256 << 10
 
 // matches reads an answer as far as its tests need it.
 func (p *prober) matches() error {
-	resp, err := http.ReadResponse(p.in, nil)
+	head, err := readHead(p.in)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), p.in)), nil)
+	if err != nil {
+		return err
+	}
+	// The body is not closed: that would read it to its end, and the connection ends here anyhow.
 	if err := p.match.Head(resp); err != nil || !p.match.WantsBody() {
 		return err
 	}
