@@ -45,3 +45,40 @@ func TestMatchEndless(t *testing.T) {
 	f(endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "4\r\nbody\r\n"), "body ~ bad;", "unhealthy: it has failed 1 checks (http), the last: body, by ")
 	f(answering(t, ok+"X: "+strings.Repeat("x", maxHead-24)+"\r\n\r\n"), "header X;", "healthy")
 }
+
+// TestMatchFields: a match block sees every field of an answer as it came, those too that say how its body is to be read.
+func TestMatchFields(t *testing.T) {
+	f := func(fields, block string, up bool) {
+		t.Helper()
+		b := newBench(t)
+		b.match = block
+		addr := answering(t, "HTTP/1.1 200 OK\r\n"+fields+"\r\n2\r\nhi\r\n0\r\n\r\n")
+		b.set("u", "health_check interval=10ms mandatory match=m; server "+addr+";")
+		want := "server " + addr + " is unhealthy"
+		if up {
+			want = "server " + addr + " is healthy"
+		}
+		b.until("a verdict of "+block, func() bool { return b.log() != "" })
+		if got := b.log(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q of %q: %s", block, fields, got)
+		}
+	}
+	const chunked = "Transfer-Encoding: chunked\r\n"
+	f(chunked, "header Transfer-Encoding;", true)
+	f(chunked, "header transfer-encoding ~ chunked;", true)
+	f(chunked, "header Transfer-Encoding = chunked; body ~ ^hi$;", true)
+	f(chunked, "header ! Transfer-Encoding;", false)
+	f(chunked, "header ! Transfer-Encoding; body ~ ^hi$;", false)
+	f("Transfer-Encoding: Chunked\r\n", "header Transfer-Encoding = Chunked; body ~ ^hi$;", true)
+	f("Transfer-Encoding: gzip, chunked\r\n", "header Transfer-Encoding ~ gzip;", true)
+	f(chunked+"Content-Length: 17\r\n", "header Content-Length = 17; body ~ ^hi$;", true)
+	f(chunked+"Content-Length: 17\r\n", "header ! Content-Length;", false)
+	f(chunked+"Trailer: X-Sum\r\n", "header Trailer = X-Sum; body ~ ^hi$;", true)
+	f(chunked+"Trailer: X-Sum\r\n", "header ! Trailer;", false)
+	f("Connection: close\r\n", "header Connection = close;", true)
+	f("Connection: close\r\n", "header ! Connection;", false)
+	f("Content-Length: 1\r\nContent-Length: 2\r\n", "header Content-Length = 2;", true)
+	f("Content-Length: 1\r\nContent-Length: 2\r\n", "body ~ 2;", false)
+	f("A: b\r\n", "header ! Transfer-Encoding; header ! Content-Length; header ! Trailer; header ! Connection;", true)
+	f(": nope\r\n", "status 200;", false)
+}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,7 +140,7 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	case err != nil:
 		return err
 	case p.match != nil:
-		return p.matches()
+		return p.matches(status)
 	}
 	if status/100 > 7 || p.at.check.Alive>>(status/100)&1 == 0 {
 		return badStatus(status)
@@ -193,10 +194,20 @@ func readHead(r *bufio.Reader) ([]byte, error) {
 // maxMatched is how much of a body a match block sees, as in NGINX Plus.
 const maxMatched = 256 << 10
 
-// matches reads an answer as far as its tests need it.
-func (p *prober) matches() error {
+// matches reads an answer as far as its tests need it. They see the fields as they came: http.ReadResponse keeps those back that it
+// follows itself, such as Transfer-Encoding, and refuses what it cannot follow.
+func (p *prober) matches(status int) error {
 	head, err := readHead(p.in)
 	if err != nil {
+		return err
+	}
+	_, fields, _ := bytes.Cut(head, []byte("\n"))
+	header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(fields))).ReadMIMEHeader()
+	if err != nil {
+		return err
+	}
+	err = p.match.Head(&http.Response{StatusCode: status, Header: http.Header(header)})
+	if err != nil || !p.match.WantsBody() {
 		return err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), p.in)), nil)
@@ -204,9 +215,6 @@ func (p *prober) matches() error {
 		return err
 	}
 	// The body is not closed: that would read it to its end, and the connection ends here anyhow.
-	if err := p.match.Head(resp); err != nil || !p.match.WantsBody() {
-		return err
-	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMatched))
 	if err != nil {
 		return err
