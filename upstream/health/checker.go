@@ -137,6 +137,10 @@ func (c *Checker) changed(old, now *upstream.Table) {
 	})
 }
 
+// firstWithin is the time within which a server is asked first: soon, as it may have to pass before it gets requests, and yet not all
+// servers of a change at once, nor in step ever after. The module takes the whole interval for it.
+func firstWithin(interval time.Duration) time.Duration { return min(time.Second, interval/10) }
+
 // attach has a server's State follow the prober of its target; mu is held. One that was asked before, in another way, keeps its
 // health until the new answers say otherwise.
 func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
@@ -153,7 +157,7 @@ func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
 			p.since = was.since
 		}
 		c.probers[at] = p
-		p.again(min(time.Second, at.check.Interval/10))
+		p.again(rand.N(firstWithin(at.check.Interval) + 1))
 	}
 	p.states[s.State]++
 	c.of[s.State] = p

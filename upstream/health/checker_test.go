@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"dyups/codec/conf"
@@ -394,4 +395,64 @@ func TestStops(t *testing.T) {
 		b.set("u", "")
 	}
 	b.until("the end of all connections", func() bool { return one.open.Load() == 0 })
+}
+
+// TestFirstProbes: servers that come together are not asked together, their first probes are spread over the time there is for them.
+func TestFirstProbes(t *testing.T) {
+	f := func(check string, interval, span time.Duration) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			const servers, parts = 400, 10
+			began := time.Now()
+			var mu sync.Mutex
+			var at []time.Duration // of verdicts
+			store := upstream.NewStore()
+			c, err := New(store, func(int, string) {
+				mu.Lock()
+				defer mu.Unlock()
+				at = append(at, time.Since(began))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			body, none := check+";", t.TempDir()
+			for i := range servers {
+				body += fmt.Sprintf(" server unix:%s/%d;", none, i) // not there, which a probe knows at once
+			}
+			ds, err := conf.Parse("", []byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec, err := upstream.ParseBlock("u", ds, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if errs := store.Apply([]upstream.Change{{Name: "u", Spec: spec}}); errs[0] != nil {
+				t.Fatal(errs[0])
+			}
+			time.Sleep(span + interval/2)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(at) != servers {
+				t.Fatalf("%s: %d of %d servers were asked", check, len(at), servers)
+			}
+			var in [parts]int
+			for _, d := range at {
+				if d > span {
+					t.Fatalf("%s: one was asked after %v, want %v at most", check, d, span)
+				}
+				in[min(int(d*parts/span), parts-1)]++
+			}
+			for i, k := range in {
+				if k < servers/parts/4 || k > servers/parts*2 {
+					t.Errorf("%s: %d of %d servers were asked in tenth %d: %v", check, k, servers, i, in)
+				}
+			}
+		})
+	}
+	f("health_check interval=5s type=tcp", 5*time.Second, 500*time.Millisecond)
+	f("health_check interval=1m type=tcp mandatory", time.Minute, time.Second)
+	f("check interval=3000 fall=1", 3*time.Second, 300*time.Millisecond)
 }

@@ -35,7 +35,7 @@
 // it hangs up: what else the server wants of a client makes no difference. Of http the status line decides; the rest of an answer is
 // only read if the connection is to be kept, and one whose end cannot be found costs the connection. health_check and match are NGINX
 // Plus's; a match block sees a head of up to 64 KiB, a longer one fails, and 256 KiB of a body. A server that is marked down is not
-// asked. The first probe is made within a tenth of the interval, and a second at most. Times are spread by a tenth, where the module
-// asks in step; those of health_check by its jitter. An upstream has one check: that of its block or command, else the health_check of
-// a location.
+// asked. The first probe is made at random within a tenth of the interval, and a second at most, where the module takes the whole
+// interval. Further times are spread by a tenth, where the module asks in step; those of health_check by its jitter. An upstream has
+// one check: that of its block or command, else the health_check of a location.
 package health
