@@ -32,12 +32,19 @@ func newCheckSet(s *site.Site) (*checkSet, error) {
 		}
 		set.match[name.Text] = string(conf.Print(d.Block))
 	}
+	firstCheck := map[string]conf.Pos{}
 	for _, h := range s.HealthChecks {
 		c, err := upstream.ParseHealthCheck(h.Directive, upstream.HealthCheckContext{Host: h.Host, Timeout: h.Timeout, Match: set.text})
 		if err != nil {
 			return nil, err
 		}
-		set.of[strings.ToLower(h.Upstream)] = c
+		key := strings.ToLower(h.Upstream)
+		// An upstream has one check. Locations that ask for the same one mean that one.
+		if o := set.of[key]; o != nil && o.Question() != c.Question() {
+			return nil, h.Directive.Errorf("is another one of upstream %q than the first, at %s; an upstream has one check", h.Upstream, firstCheck[key].From(h.Directive.Name.Pos))
+		} else if o == nil {
+			set.of[key], firstCheck[key] = c, h.Directive.Name.Pos
+		}
 	}
 	return set, nil
 }

@@ -105,6 +105,39 @@ func TestHealthCheckTold(t *testing.T) {
 	}
 }
 
+// TestHealthCheckTwice: locations that have the same health_check for one upstream have one check, and those that differ are refused.
+func TestHealthCheckTwice(t *testing.T) {
+	f := func(first, second, want string) {
+		t.Helper()
+		name := filepath.Join(t.TempDir(), "c")
+		text := "events { }\nhttp { match a { status 200; } upstream u { server 127.0.0.1:1; }\nserver { listen 1;\n" +
+			"location /a { proxy_pass http://u; " + first + " }\nlocation /b { proxy_pass http://U; " + second + " } } }\n"
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l := &loader{opt: &options{config: name}, root: t.TempDir() + "/"}
+		c, err := l.load(context.Background())
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%q and %q: %q, want %q", first, second, got, want)
+		}
+		if want == "" && err == nil && c.checks.check("u") == nil {
+			t.Errorf("%q and %q: there is no check", first, second)
+		}
+	}
+	f("health_check host=x;", "health_check host=x interval=5000ms;", "")
+	f("health_check host=x mandatory;", "health_check host=x mandatory persistent;", "")
+	f("health_check type=tcp;", "health_check type=tcp;", "")
+	f("proxy_set_header Host x; health_check match=a;", "health_check match=a host=x;", "")
+	const other = `:5:36: "health_check" directive is another one of upstream "U" than the first, at 4:36; an upstream has one check`
+	f("health_check host=x;", "health_check host=x uri=/b;", other)
+	f("health_check host=x;", "health_check host=y;", other)
+	f("health_check type=tcp;", "health_check type=tcp mandatory;", other)
+}
+
 // TestHealthCheckHost: a health_check of a location asks for the Host of proxy_set_header as far as that is known beforehand, and those
 // of several upstreams that ask for the same one are one check.
 func TestHealthCheckHost(t *testing.T) {

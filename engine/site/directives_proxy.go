@@ -288,11 +288,6 @@ func (l *level) settleHealth(p *ProxyConf) error {
 		return l.health.Errorf("needs a proxy_pass to the fixed name of an upstream, found %q", l.proxy.pass.Args[0].Text)
 	}
 	h := HealthCheck{Directive: l.health, Upstream: p.Upstream, Host: l.checkHost(p), Timeout: p.ReadTimeout}
-	for _, o := range l.b.site.HealthChecks {
-		if strings.EqualFold(o.Upstream, h.Upstream) {
-			return l.health.Errorf("is the second one of upstream %q, the first is at %s", h.Upstream, o.Directive.Name.Pos.From(l.health.Name.Pos))
-		}
-	}
 	l.b.site.HealthChecks = append(l.b.site.HealthChecks, h)
 	return nil
 }

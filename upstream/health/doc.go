@@ -37,5 +37,6 @@
 // Plus's; a match block sees a head of up to 64 KiB, a longer one fails, and 256 KiB of a body. A server that is marked down is not
 // asked. The first probe is made at random within a tenth of the interval, and a second at most, where the module takes the whole
 // interval. Further times are spread by a tenth, where the module asks in step; those of health_check by its jitter. An upstream has
-// one check: that of its block or command, else the health_check of a location.
+// one check: that of its block or command, else the health_check of a location. Locations with equal ones share it; that several
+// different ones hold for an upstream, as in NGINX Plus, is not there.
 package health
