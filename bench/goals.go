@@ -109,7 +109,7 @@ var table = []goal{
 	{"reply to an update, p99, idle, ms", "≤ 1", 1, true, "update-idle", "dyups+churn", "", replyOf, false},
 	{"reply to an update, p99, under 50,000 requests/s, ms", "≤ 5", 5, true, "update-loaded", "dyups+churn", "", replyOf, false},
 	{"updates a second from 16 clients", "≥ 20,000", 20000, false, "update-rate", "dyups+churn", "", updatesOf, false},
-	{"capacity of two loops on two cores", "≥ 1.8 of one on one", 1.8, false, "scaling", "dyups+2w", "dyups+2p",
+	{"capacity of two loops on two cores, beside two processes of one", "≥ 1.8 of one on one", 1.8, false, "scaling", "dyups+2w", "dyups+2p",
 		func(s, one *result.Sample) float64 { return 2 * ratio(cpuOf)(one, s) }, false},
 }
 

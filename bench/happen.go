@@ -73,6 +73,10 @@ func churnOptions(s *Scenario, o *origins) churn.Options {
 		opt.Upstreams = all[:1]
 	case onOthers:
 		opt.Upstreams = all[1:]
+	case onAll:
+		if s.Churn.Clients == 1 && !s.ByHost {
+			opt.Upstreams = oftenFirst(all)
+		}
 	}
 	if s.Churn.Script == churn.Servers {
 		opt.Watch = func(addr string) (int64, error) {
@@ -81,6 +85,22 @@ func churnOptions(s *Scenario, o *origins) churn.Options {
 		}
 	}
 	return opt
+}
+
+// oftenFirst has the first upstream, which the requests go to, stand before each nine of the others: in their turn of thousands its own
+// would not come within a round.
+func oftenFirst(all []churn.Upstream) []churn.Upstream {
+	list := make([]churn.Upstream, 0, len(all)+len(all)/9+1)
+	for i, u := range all[1:] {
+		if i%9 == 0 {
+			list = append(list, all[0])
+		}
+		list = append(list, u)
+	}
+	if len(list) == 0 {
+		return all
+	}
+	return list
 }
 
 // reload reloads the proxy again and again, for the first time after half an interval.

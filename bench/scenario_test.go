@@ -225,3 +225,23 @@ func TestLength(t *testing.T) {
 	f("path /1k\nmethod HEAD", -1)
 	f("path /ws\nwebsocket yes\nbody 1", -1)
 }
+
+func TestOftenFirst(t *testing.T) {
+	f := func(n int, want string) {
+		t.Helper()
+		var all []churn.Upstream
+		for i := range n {
+			all = append(all, churn.Upstream{Name: string(rune('a' + i))})
+		}
+		got := ""
+		for _, u := range oftenFirst(all) {
+			got += u.Name
+		}
+		if got != want {
+			t.Errorf("of %d upstreams: got %q, want %q", n, got, want)
+		}
+	}
+	f(1, "a")
+	f(2, "ab")
+	f(12, "abcdefghijakl")
+}
