@@ -118,8 +118,9 @@ func (l *Loop) returnPipe(p *pipe) {
 	l.pipes = append(l.pipes, p)
 }
 
-// pipesKept bounds the loop's stock of empty pipes.
-const pipesKept = 4
+// pipesKept bounds the loop's stock of empty pipes, about 10 KB of the kernel's memory each. With a stock of 4 every other
+// exchange of 16 at once made one and closed it, in five calls: a MB of 1 MB answers cost 5 % more CPU (0.955 with 32, medians of 4 rounds).
+const pipesKept = 32
 
 // dropPipe parts from the exchange's pipe.
 func (ex *exchange) dropPipe() {
