@@ -1,7 +1,6 @@
 package health
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -309,25 +308,7 @@ func TestSharedHealthCheck(t *testing.T) {
 
 // TestTypes: a connection is enough for tcp, ssl_hello wants TLS, http wants HTTP; another port may be asked.
 func TestTypes(t *testing.T) {
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mute.Close()
-	go func() {
-		for {
-			c, err := mute.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				if _, err := bufio.NewReader(c).ReadByte(); err == nil {
-					_, _ = io.WriteString(c, "no HTTP, nor TLS\n")
-				}
-			}()
-		}
-	}()
+	mute := answering(t, "no HTTP, nor TLS\n")
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.TLS = &tls.Config{}
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -351,9 +332,9 @@ func TestTypes(t *testing.T) {
 			t.Errorf("%s of %s: well %v, want %v", check, server, got, up)
 		}
 	}
-	f("type=tcp", mute.Addr().String(), true)
-	f("type=http", mute.Addr().String(), false)
-	f("type=ssl_hello", mute.Addr().String(), false)
+	f("type=tcp", mute, true)
+	f("type=http", mute, false)
+	f("type=ssl_hello", mute, false)
 	f("type=ssl_hello", secure.Listener.Addr().String(), true)
 	f("type=http", plain.addr, true)
 	f("type=tcp", "127.0.0.1:1", false)
