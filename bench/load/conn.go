@@ -356,8 +356,12 @@ func (r *run) complete(c *conn, now int64) {
 	} else {
 		length = int64(r.spec.BodySize)
 	}
-	r.result.Bytes += length
 	record(r.hist, now-began)
+	if r.spec.Rate == 0 && now >= r.end {
+		return // it began in the measured part, but what it has cost since is not measured
+	}
+	r.result.Requests++
+	r.result.Bytes += length
 	record(r.point, now-began)
 }
 
@@ -406,7 +410,7 @@ func (r *run) fail(c *conn, kind string, err error) {
 			n++
 		}
 	}
-	if len(c.starts) == 0 && (r.end == 0 || now >= r.start && now < r.end) {
+	if len(c.starts) == 0 && (r.end == 0 || now >= r.start && (now < r.end || r.unopened(c) && c.since < r.end)) {
 		n = 1
 	}
 	if n > 0 {

@@ -151,7 +151,7 @@ func TestWarmUpDropped(t *testing.T) {
 func TestFieldSpace(t *testing.T) {
 	s := short(answering(t, "HTTP/1.1 200 OK\r\nContent-Length:\t5 \r\nX-Origin:a \t\r\n\r\nhello"))
 	s.WantLength = 5
-	if r := mustRun(t, s); r.Requests == 0 || len(r.Errors) > 0 || r.Origins["a"] != r.Requests {
+	if r := mustRun(t, s); r.Requests == 0 || len(r.Errors) > 0 || r.Origins["a"] != r.Latency.Count {
 		t.Errorf("got %d requests, errors %v (%s), origins %v", r.Requests, r.Errors, r.Example, r.Origins)
 	}
 }

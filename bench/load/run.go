@@ -41,7 +41,7 @@ type run struct {
 
 	// The clock of a run, all in nanoseconds since base.
 	start, end int64 // of what is measured
-	over       bool  // closed loop: nothing is sent any more
+	over       bool  // closed loop: nothing is sent any more, what is due is waited for
 	interval   float64
 	due        int64 // open loop: requests that are due, of which sentN were sent
 	sentN      int64
@@ -212,7 +212,7 @@ func (r *run) prepare(ctx context.Context) error {
 // scanEvery is how often connections are looked through for time-outs and for those to be opened again.
 const scanEvery = int64(10 * time.Millisecond)
 
-// drive is the run itself: warm-up, measured part, and in an open loop the wait for the last answers.
+// drive is the run itself: warm-up, measured part, and the wait for the last answers.
 func (r *run) drive(ctx context.Context) error {
 	began := r.now()
 	r.start = began + int64(r.spec.WarmUp)
@@ -265,24 +265,33 @@ func (r *run) drive(ctx context.Context) error {
 	}
 }
 
+// lastAnswers is how long a closed loop waits at its end for the answers that are due. Normally they come within a millisecond.
+const lastAnswers = 2 * time.Second
+
 // ended tells whether nothing is waited for any more.
 func (r *run) ended(now int64) bool {
+	patience := r.spec.Timeout
 	if r.spec.Rate == 0 {
 		r.over = true
-		return true
+		patience = lastAnswers
 	}
-	if now > r.end+int64(r.spec.Timeout) {
+	if now > r.end+int64(patience) {
 		return true
 	}
 	if r.sentN < r.due {
 		return false
 	}
 	for i := range r.spec.Connections {
-		if len(r.conns[i].starts) > 0 {
+		if c := &r.conns[i]; len(c.starts) > 0 || r.unopened(c) {
 			return false
 		}
 	}
 	return true
+}
+
+// unopened tells whether a closed loop waits for a connection that is being opened, or for its upgrade.
+func (r *run) unopened(c *conn) bool {
+	return r.spec.Rate == 0 && (c.state == connecting || c.state == upgrading)
 }
 
 // tick is the grain of intended times above 5,000 requests a second: what is due within a tick is sent at its begin. Waiting
@@ -346,28 +355,32 @@ func (r *run) scan(conns []conn, now int64) {
 	}
 }
 
-// counts tells whether something that began at a time and ended at another belongs to the measured part.
+// counts tells whether something that began at a time and ended at another belongs to the measured part, though it may have
+// ended after it.
 func (r *run) counts(began, ended int64) bool {
 	if r.spec.Rate > 0 {
 		return began >= r.start && began < r.end
 	}
-	return ended >= r.start && ended < r.end
+	return ended >= r.start && began < r.end
 }
 
 // finish sums up.
 func (r *run) finish() (Result, error) {
 	s := &r.result
-	s.Requests = r.hist.TotalCount()
 	s.Elapsed = r.spec.Duration
 	s.PerSecond = float64(s.Requests) / s.Elapsed.Seconds()
-	if r.spec.Rate > 0 {
-		for i := range r.spec.Connections {
-			for _, began := range r.conns[i].starts {
-				if r.counts(began, r.end) {
-					r.count(ErrTimeout, 1, "no complete answer before the end")
-				}
+	for i := range r.spec.Connections {
+		c := &r.conns[i]
+		for _, began := range c.starts {
+			if r.counts(began, r.end) {
+				r.count(ErrTimeout, 1, "no complete answer before the end")
 			}
 		}
+		if r.unopened(c) && len(c.starts) == 0 && r.counts(c.since, r.end) {
+			r.count(ErrTimeout, 1, "no connection before the end")
+		}
+	}
+	if r.spec.Rate > 0 {
 		first, began := r.sentN, r.start-int64(r.spec.WarmUp)
 		for first < r.due && r.intended(began, first) < r.start {
 			first++

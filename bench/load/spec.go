@@ -38,7 +38,7 @@ type Spec struct {
 // Result is what one run saw, without the warm-up. All times are of the client: from the moment the request was to be
 // sent (open loop: the intended one; closed loop: when it was written) to the last byte of its answer.
 type Result struct {
-	Requests  int64            `json:"requests"` // answers that were complete and right
+	Requests  int64            `json:"requests"` // answers that were complete and right; closed loop: before the end
 	Bytes     int64            `json:"bytes"`    // of their bodies
 	Elapsed   time.Duration    `json:"elapsed"`
 	PerSecond float64          `json:"per_second"`
@@ -59,7 +59,7 @@ const (
 	ErrConnect  = "connect"  // no connection
 	ErrRead     = "read"     // reset and other read errors
 	ErrWrite    = "write"    // write errors
-	ErrTimeout  = "timeout"  // no complete answer in Spec.Timeout
+	ErrTimeout  = "timeout"  // no complete answer in Spec.Timeout, or in the wait for the last ones
 	ErrClosed   = "closed"   // the connection ended before the answer was complete
 	ErrProtocol = "protocol" // the answer could not be parsed
 	ErrStatus   = "status"   // a status other than WantStatus

@@ -84,7 +84,7 @@ func errorNote(samples []*Sample) string {
 	if failed == 0 {
 		return ""
 	}
-	all := failed + total(samples, func(s *Sample) int64 { return s.Load.Requests })
+	all := failed + total(samples, func(s *Sample) int64 { return s.Load.Latency.Count }) // also of those after the end
 	note := fmt.Sprintf("%d of %d requests failed (%s)", failed, all, strings.Join(parts, ", "))
 	if example != "" {
 		note += "; the first: " + example

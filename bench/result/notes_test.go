@@ -17,7 +17,7 @@ func TestNotes(t *testing.T) {
 		r := rounds([]string{"x", "y"}, []float64{1, 1, 1}, []float64{1})
 		for i := range r.Samples {
 			r.Samples[i].Bottleneck = "proxy"
-			r.Samples[i].Load.Requests = 100
+			r.Samples[i].Load.Requests, r.Samples[i].Load.Latency.Count = 99, 100
 		}
 		set(&r.Samples[0])
 		r.Finish()

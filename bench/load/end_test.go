@@ -1,0 +1,125 @@
+package load
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// hanging answers 20 requests (WebSocket messages), then no more. taken counts all of them.
+func hanging(t *testing.T, webSocket bool) (addr string, taken *atomic.Int64) {
+	taken = new(atomic.Int64)
+	return server(t, func(c net.Conn, r *bufio.Reader) {
+		sent, back := wsMessage(5)
+		if webSocket {
+			if _, err := http.ReadRequest(r); err != nil {
+				return
+			}
+			fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %s\r\n\r\n", wsAccept())
+		}
+		for {
+			text := okText
+			if webSocket {
+				if _, err := io.ReadFull(r, sent); err != nil {
+					return
+				}
+				text = string(back)
+			} else {
+				req, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				if req.Close {
+					text = strings.Replace(text, "X-Origin", "Connection: close\r\nX-Origin", 1)
+				}
+			}
+			if taken.Add(1) > 20 {
+				_, _ = io.Copy(io.Discard, r)
+				return
+			}
+			if !say(c, text) {
+				return
+			}
+			if strings.Contains(text, "close") {
+				return
+			}
+		}
+	}), taken
+}
+
+// TestLost: requests of a closed loop that are never answered are seen, though the round is shorter than the time-out.
+func TestLost(t *testing.T) {
+	f := func(what string, want int64, change func(*Spec)) {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := short("")
+			change(&s)
+			addr, taken := hanging(t, s.WebSocket)
+			s.Addr, s.WarmUp, s.Duration = addr, 0, 500*time.Millisecond
+			r := mustRun(t, s)
+			if r.Errors[ErrTimeout] != want || len(r.Errors) != 1 || r.Requests != 20 || r.Latency.Count != 20 || r.Bytes != 100 {
+				t.Errorf("%d requests, %d bytes, errors %v (%s), the server took %d; want %d errors of kind %q", r.Requests, r.Bytes,
+					r.Errors, r.Example, taken.Load(), want, ErrTimeout)
+			}
+		})
+	}
+	f("kept", 3, func(*Spec) {})
+	f("pipeline", 12, func(s *Spec) { s.Pipeline = 4 })
+	f("fresh", 3, func(s *Spec) { s.Fresh = true })
+	f("WebSocket", 3, func(s *Spec) { s.WebSocket, s.BodySize = true, 5 })
+}
+
+// TestNotConnected: connections of a closed loop that are still being opened at its end are seen as well.
+func TestNotConnected(t *testing.T) {
+	t.Parallel()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	// The kernel takes one connection, and lets the others wait.
+	if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
+		err = unix.Listen(fd, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := short(fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port))
+	s.Fresh, s.WarmUp = true, 0
+	if r := mustRun(t, s); r.Errors[ErrTimeout] != 3 || r.Requests != 0 {
+		t.Errorf("%d requests, errors %v (%s), want 3 of kind %q", r.Requests, r.Errors, r.Example, ErrTimeout)
+	}
+}
+
+// TestAfterTheEnd: an answer that comes after the end of a closed loop counts by its latency alone, and nothing more is sent.
+func TestAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	var taken atomic.Int64
+	s := short(server(t, each(func(c net.Conn, _ int) bool {
+		if taken.Add(1) > 20 {
+			time.Sleep(1200 * time.Millisecond)
+		}
+		return say(c, okText)
+	})))
+	s.WarmUp, s.Duration = 0, 500*time.Millisecond
+	r := mustRun(t, s)
+	if r.Requests != 20 || r.Bytes != 100 || r.Latency.Count != 23 || len(r.Errors) > 0 || taken.Load() != 23 {
+		t.Errorf("%d requests, %d bytes, %d latencies, errors %v, the server took %d; want 20 requests and 3 latencies more",
+			r.Requests, r.Bytes, r.Latency.Count, r.Errors, taken.Load())
+	}
+	if r.Latency.Max < 1200e3 || r.Elapsed != s.Duration {
+		t.Errorf("the longest latency is %v µs in %v", r.Latency.Max, r.Elapsed)
+	}
+}
