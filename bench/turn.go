@@ -82,9 +82,9 @@ func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate 
 		return nil, fmt.Errorf("%w: %s", err, p.Logs())
 	}
 	if seen.Requests == 0 {
-		return nil, fmt.Errorf("it answered no request rightly: %s: %s", seen.Example, p.Logs())
+		return nil, fmt.Errorf("it answered no request rightly in the measured part: %s: %s", seen.Example, p.Logs())
 	}
-	s := newSample(st.item, round, m.name, rate, meter, seen)
+	s := newSample(st.item, round, m.name, meter, seen)
 	if peaks, err := proc.TreeUsage(p.PID()); err == nil {
 		s.RSSPeak = peaks.RSSPeak
 	}
@@ -94,21 +94,16 @@ func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate 
 	return s, nil
 }
 
-// newSample divides what was used in the measured part by what was done in it.
-func newSample(it *item, round int, name string, rate float64, m *meter, seen load.Result) *result.Sample {
+// newSample divides what was used in the measured part by the answers that came in it.
+func newSample(it *item, round int, name string, m *meter, seen load.Result) *result.Sample {
 	before, after := m.at(seen.Start), m.at(seen.Start+int64(seen.Elapsed))
-	spent := after
-	if rate > 0 {
-		// What was due in the measured part counts, also where it was answered later.
-		spent = m.readings[len(m.readings)-1]
-	}
-	user, system := split(&before, &spent)
+	user, system := split(&before, &after)
 	n := float64(seen.Requests)
 	s := &result.Sample{
 		Round: round, Contender: name, Load: seen,
 		UserUs: user / n, SystemUs: system / n, CPUUs: (user + system) / n,
-		Instructions: (spent.instructions - before.instructions) / n,
-		Switches:     (spent.switches - before.switches) / n,
+		Instructions: (after.instructions - before.instructions) / n,
+		Switches:     (after.switches - before.switches) / n,
 		RSS:          m.memory(seen.Start),
 		Events:       []result.Event{},
 	}

@@ -337,32 +337,37 @@ func (r *run) complete(c *conn, now int64) {
 	length, status := a.length, a.status
 	a.phase, a.length = inHead, 0
 	c.fresh = false
-	if !r.counts(began, now) {
-		return
-	}
-	if !r.spec.WebSocket {
+	// What was due in the warm-up and came later counts into the throughput, what came after the end counts by its latency.
+	counted, within := r.counts(began, now), now >= r.start && now < r.end
+	right := r.spec.WebSocket || status == r.spec.WantStatus && (r.spec.WantLength < 0 || length == r.spec.WantLength)
+	if counted && !r.spec.WebSocket {
 		r.byStatus[status]++
 		switch {
 		case status != r.spec.WantStatus:
 			r.wrong(ErrStatus, fmt.Sprintf("status %d", status))
-			return
-		case r.spec.WantLength >= 0 && length != r.spec.WantLength:
+		case !right:
 			r.wrong(ErrLength, fmt.Sprintf("a body of %d bytes instead of %d", length, r.spec.WantLength))
-			return
-		}
-		if a.origin >= 0 {
+		case a.origin >= 0:
 			r.byOrigin[a.origin]++
 		}
-	} else {
+	}
+	if !right {
+		return
+	}
+	if r.spec.WebSocket {
 		length = int64(r.spec.BodySize)
 	}
-	record(r.hist, now-began)
-	if r.spec.Rate == 0 && now >= r.end {
-		return // it began in the measured part, but what it has cost since is not measured
+	if counted {
+		record(r.hist, now-began)
 	}
-	r.result.Requests++
-	r.result.Bytes += length
-	record(r.point, now-began)
+	switch {
+	case within:
+		r.result.Requests++
+		r.result.Bytes += length
+		record(r.point, now-began)
+	case counted:
+		r.result.After++
+	}
 }
 
 // last is the answer after which a connection ends. The proxy is left to close first, so that the port which is taken for

@@ -7,10 +7,10 @@
 //     complete. An open loop sends at intended times, at constant intervals in ticks of 200 µs, on whatever connection is free; a request for
 //     which there is none waits, and its latency counts from the time at which it was due. So a proxy that stands still
 //     is seen by every request that would have been sent meanwhile.
-//   - What counts: in a closed loop answers completed after the warm-up and before the end. Those that are due at the end are
-//     waited for, 2 s at most, while nothing new is sent: their latencies count, but not they, and those that do not come
-//     are errors of kind "timeout". In an open loop what counts are requests that were due after the warm-up and before the
-//     end, for whose answers the run waits at most Spec.Timeout beyond its end.
+//   - Throughput is what was answered in the measured part, after the warm-up and before the end. Latencies and errors are
+//     those of requests that were answered in it or are due at its end (closed loop), or were due in it (open loop).
+//     At the end the run waits for their answers, in a closed loop 2 s at most, while nothing new is sent, in an open loop
+//     at most Spec.Timeout. What has not come then is an error of kind "timeout".
 //   - Answers are checked: status, framing, length, and for WebSocket the accept key and every byte of the echo.
 //   - A request costs one send and one receive; its bytes are made once. Latency ends when the receive returned that
 //     brought the last byte. Bodies beyond what one receive takes are dropped in the kernel (MSG_TRUNC), not copied.

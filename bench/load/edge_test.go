@@ -19,8 +19,8 @@ import (
 func TestDueAtTheEnd(t *testing.T) {
 	s := short(answering(t, okText))
 	s.WarmUp, s.Duration, s.Rate = 0, 1, 1 // one nanosecond: it is over when the loop looks for the first time
-	if r := mustRun(t, s); r.Requests != 1 || len(r.Errors) > 0 {
-		t.Errorf("got %d requests and errors %v, want the one that was due", r.Requests, r.Errors)
+	if r := mustRun(t, s); r.After != 1 || r.Latency.Count != 1 || len(r.Errors) > 0 {
+		t.Errorf("got %d answers and errors %v, want the one that was due", r.Latency.Count, r.Errors)
 	}
 }
 

@@ -115,11 +115,36 @@ func TestAfterTheEnd(t *testing.T) {
 	})))
 	s.WarmUp, s.Duration = 0, 500*time.Millisecond
 	r := mustRun(t, s)
-	if r.Requests != 20 || r.Bytes != 100 || r.Latency.Count != 23 || len(r.Errors) > 0 || taken.Load() != 23 {
+	if r.Requests != 20 || r.Bytes != 100 || r.Latency.Count != 23 || r.After != 3 || len(r.Errors) > 0 || taken.Load() != 23 {
 		t.Errorf("%d requests, %d bytes, %d latencies, errors %v, the server took %d; want 20 requests and 3 latencies more",
 			r.Requests, r.Bytes, r.Latency.Count, r.Errors, taken.Load())
 	}
 	if r.Latency.Max < 1200e3 || r.Elapsed != s.Duration {
 		t.Errorf("the longest latency is %v µs in %v", r.Latency.Max, r.Elapsed)
+	}
+}
+
+// TestRateNotKept: the throughput of an open loop is what was answered until its end, however many answers come after it.
+func TestRateNotKept(t *testing.T) {
+	s := short(server(t, each(func(c net.Conn, _ int) bool {
+		time.Sleep(20 * time.Millisecond)
+		return say(c, okText)
+	})))
+	s.Connections, s.WarmUp, s.Duration, s.Rate = 1, 200*time.Millisecond, 500*time.Millisecond, 200 // one connection takes 50 at most
+	s.Timeout = 15 * time.Second
+	r := mustRun(t, s)
+	if r.Requests == 0 || r.Requests > 27 || r.PerSecond != float64(r.Requests)/0.5 || r.Rate != 200 || r.Bytes != 5*r.Requests {
+		t.Errorf("%d requests, %v/s, %d bytes, want 25 at most", r.Requests, r.PerSecond, r.Bytes)
+	}
+	if r.Latency.Count != 100 || r.After < 73 || len(r.Errors) > 0 || r.Latency.Max < 1500e3 {
+		t.Errorf("%d latencies up to %v µs, %d after the end, errors %v; want all of 100, most after the end",
+			r.Latency.Count, r.Latency.Max, r.After, r.Errors)
+	}
+	series := int64(0)
+	for _, p := range r.Series {
+		series += p.Requests
+	}
+	if series != r.Requests {
+		t.Errorf("the series has %d requests, the whole %d", series, r.Requests)
 	}
 }

@@ -367,7 +367,7 @@ func (r *run) counts(began, ended int64) bool {
 // finish sums up.
 func (r *run) finish() (Result, error) {
 	s := &r.result
-	s.Elapsed = r.spec.Duration
+	s.Elapsed, s.Rate = r.spec.Duration, r.spec.Rate
 	s.PerSecond = float64(s.Requests) / s.Elapsed.Seconds()
 	for i := range r.spec.Connections {
 		c := &r.conns[i]

@@ -245,12 +245,12 @@ func TestOpenLoop(t *testing.T) {
 		}
 		for _, q := range r.Latency.Curve {
 			if q.Us > float64(stall.Microseconds())/2 {
-				return (1 - q.Q) * float64(r.Requests), r
+				return (1 - q.Q) * float64(r.Latency.Count), r
 			}
 		}
 		return 0, r
 	}
-	if slow, r := f(500); slow < 30 || r.Requests != 400 || r.Dropped != 0 {
+	if slow, r := f(500); slow < 30 || r.Latency.Count != 400 || r.Dropped != 0 {
 		t.Errorf("open loop: %.0f of %d requests were slow, want 75 or so of 400", slow, r.Requests)
 	}
 	if slow, r := f(0); slow > 8 || r.Latency.Max < float64(stall.Microseconds())/2 {

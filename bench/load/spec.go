@@ -36,12 +36,15 @@ type Spec struct {
 }
 
 // Result is what one run saw, without the warm-up. All times are of the client: from the moment the request was to be
-// sent (open loop: the intended one; closed loop: when it was written) to the last byte of its answer.
+// sent (open loop: the intended one; closed loop: when it was written) to the last byte of its answer. Requests, Bytes and Series
+// are about the answers that came in the measured part, Latency, Status, Origins and Errors about the requests that belong to it.
 type Result struct {
-	Requests  int64            `json:"requests"` // answers that were complete and right; closed loop: before the end
-	Bytes     int64            `json:"bytes"`    // of their bodies
+	Requests  int64            `json:"requests"`  // answers that came in the measured part, complete and right
+	Bytes     int64            `json:"bytes"`     // of their bodies
+	After     int64            `json:"after_end"` // right answers that came after the end: in Latency, Status and Origins alone
 	Elapsed   time.Duration    `json:"elapsed"`
 	PerSecond float64          `json:"per_second"`
+	Rate      float64          `json:"rate"` // Spec.Rate
 	Latency   Latency          `json:"latency"`
 	Errors    map[string]int64 `json:"errors"`            // by kind, see Err…; empty without errors
 	Example   string           `json:"example"`           // the first error in words, "" without errors

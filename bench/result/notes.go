@@ -15,7 +15,7 @@ func (r *Run) findNotes() []string {
 	list = append(list, r.bottleneckNotes()...)
 	for _, name := range r.Contenders {
 		samples := r.of(name)
-		for _, n := range []string{errorNote(samples), updateNote(samples), removalNote(samples), behindNote(samples), spreadNote(samples)} {
+		for _, n := range []string{errorNote(samples), updateNote(samples), removalNote(samples), behindNote(samples), rateNote(samples), spreadNote(samples)} {
 			if n != "" {
 				list = append(list, name+": "+n)
 			}
@@ -60,8 +60,8 @@ func (r *Run) bottleneckNotes() []string {
 	return list
 }
 
-// open tells a round of an open loop by that it was late at all, which a closed loop is never said to be.
-func open(s *Sample) bool { return s.Load.Behind > 0 || s.Load.Dropped > 0 }
+// open tells whether a round was one of an open loop.
+func open(s *Sample) bool { return s.Load.Rate > 0 }
 
 func errorNote(samples []*Sample) string {
 	kinds := make(map[string]int64)
@@ -156,6 +156,26 @@ func behindNote(samples []*Sample) string {
 		note += fmt.Sprintf("the rate was not kept, %d requests were due and never sent", d)
 	}
 	return note
+}
+
+// afterFrom is the share of the answers to an open loop from which on it matters that they came after the end.
+const afterFrom = 0.01
+
+// rateNote says when the answers to an open loop fell behind its rate. What was under way at the end is no sign of that where as
+// many answers to requests of the warm-up came in the measured part.
+func rateNote(samples []*Sample) string {
+	n, after, all := 0, int64(0), int64(0)
+	for _, s := range samples {
+		l := &s.Load
+		least := afterFrom * float64(l.Latency.Count)
+		if open(s) && float64(l.After) > least && float64(l.Latency.Count-l.Requests) > least {
+			n, after, all = n+1, after+l.After, all+l.Latency.Count
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("in %d of %d rounds the rate was not kept: %d of %d answers came after the end", n, len(samples), after, all)
 }
 
 // unevenFrom is the share of an origin's even part from which on it counts as wrongly used.

@@ -35,7 +35,7 @@ func TestNotes(t *testing.T) {
 	f(func(s *Sample) { s.Bottleneck = "load" }, busy)
 	f(func(s *Sample) { s.Bottleneck = "both" }, busy)
 	f(func(s *Sample) { s.Bottleneck = "neither" }, "neither core was saturated with x (1 of 3 rounds)")
-	f(func(s *Sample) { s.Bottleneck, s.Load.Behind = "neither", 1 }) // an open loop
+	f(func(s *Sample) { s.Bottleneck, s.Load.Rate = "neither", 1 }) // an open loop
 	f(func(s *Sample) { s.Bottleneck, s.ProxyCore.Busy, s.LoadCore.Busy = "both", 1, 1 })
 
 	f(func(s *Sample) {
@@ -52,6 +52,15 @@ func TestNotes(t *testing.T) {
 	f(func(s *Sample) { s.Load.Behind = 999 * time.Microsecond })
 	f(func(s *Sample) { s.Load.Behind = 5 * time.Millisecond }, "x: in 1 of 3 rounds the generator itself was late by up to 5.00 ms")
 	f(func(s *Sample) { s.Load.Dropped = 7 }, "x: the rate was not kept, 7 requests were due and never sent")
+	after := func(requests, after, count int64) func(s *Sample) {
+		return func(s *Sample) {
+			s.Load.Rate, s.Load.Requests, s.Load.After, s.Load.Latency.Count = 1, requests, after, count
+		}
+	}
+	f(after(990, 10, 1000))
+	f(after(1000, 20, 1000)) // 20 from the warm-up came instead
+	f(after(980, 20, 1000), "x: in 1 of 3 rounds the rate was not kept: 20 of 1000 answers came after the end")
+	f(func(s *Sample) { after(980, 20, 1000)(s); s.Load.Rate = 0 }) // a closed loop
 
 	spread := func(a, b int64) func(s *Sample) {
 		return func(s *Sample) { s.Load.Origins = map[string]int64{"o0": a, "o1": b} }
