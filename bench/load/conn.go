@@ -72,14 +72,15 @@ func (r *run) connected(c *conn) {
 		c.state = upgrading
 		r.write(c, r.silent)
 	case r.end > 0:
-		r.begin(c)
+		// In a closed loop a request begins with the connection that is opened for it: it is sent even if the end came meanwhile.
+		r.begin(c, c.since)
 	}
 }
 
-// begin gives a ready connection work, if there is some.
-func (r *run) begin(c *conn) {
+// begin gives a ready connection work, if there is some. at is when a request of a closed loop begins.
+func (r *run) begin(c *conn, at int64) {
 	switch {
-	case c.idle || r.end == 0 || r.over:
+	case c.idle || r.end == 0:
 	case r.spec.Rate > 0:
 		if r.sentN < r.due { // one waits for a connection
 			n := r.sentN
@@ -90,16 +91,22 @@ func (r *run) begin(c *conn) {
 		r.free = append(r.free, c.tag)
 	case r.batch != nil:
 		n := r.spec.Pipeline - len(c.starts)
-		now := r.now()
 		for range n {
-			c.starts = append(c.starts, now)
+			c.starts = append(c.starts, at)
 		}
-		c.since = now
+		c.since = r.now()
 		r.write(c, r.batch[:n*len(r.requests[0])])
 	default:
 		for len(c.starts) < r.spec.Pipeline && c.state == usable {
-			r.request(c, r.now())
+			r.request(c, at)
 		}
+	}
+}
+
+// again gives a connection that was ready before more work, unless there is to be none.
+func (r *run) again(c *conn) {
+	if !r.over {
+		r.begin(c, r.now())
 	}
 }
 
@@ -284,7 +291,7 @@ func (r *run) take(c *conn, p []byte, now int64) bool {
 	}
 	if len(c.starts) < before && c.state == usable {
 		c.since = now
-		r.begin(c)
+		r.again(c)
 	}
 	return true
 }
@@ -325,7 +332,7 @@ func (r *run) upgraded(c *conn) bool {
 		return false
 	}
 	c.state, c.fresh = usable, false
-	r.begin(c)
+	r.again(c)
 	return c.state == usable
 }
 

@@ -12,6 +12,7 @@
 //     At the end the run waits for their answers, in a closed loop 2 s at most, while nothing new is sent, in an open loop
 //     at most Spec.Timeout. What has not come then is an error of kind "timeout".
 //   - Answers are checked: status, framing, length, and for WebSocket the accept key and every byte of the echo.
-//   - A request costs one send and one receive; its bytes are made once. Latency ends when the receive returned that
+//   - A request costs one send and one receive; its bytes are made once. Latency begins before the send, on a new
+//     connection in a closed loop when that is begun. It ends when the receive returned that
 //     brought the last byte. Bodies beyond what one receive takes are dropped in the kernel (MSG_TRUNC), not copied.
 package load

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,26 +78,32 @@ func TestLost(t *testing.T) {
 	f("WebSocket", 3, func(s *Spec) { s.WebSocket, s.BodySize = true, 5 })
 }
 
-// TestNotConnected: connections of a closed loop that are still being opened at its end are seen as well.
-func TestNotConnected(t *testing.T) {
-	t.Parallel()
+// narrow is a listener for which the kernel takes one connection, and lets the others wait until that is accepted.
+func narrow(t *testing.T) (ln net.Listener) {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
-	// The kernel takes one connection, and lets the others wait.
+	f := os.NewFile(uintptr(fd), "listener")
+	defer f.Close()
 	if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
 		err = unix.Listen(fd, 0)
 	}
+	if err == nil {
+		ln, err = net.FileListener(f)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := short(fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port))
+	t.Cleanup(func() { ln.Close() })
+	return ln
+}
+
+// TestNotConnected: connections of a closed loop that are still being opened at its end are seen as well.
+func TestNotConnected(t *testing.T) {
+	t.Parallel()
+	s := short(narrow(t).Addr().String())
 	s.Fresh, s.WarmUp = true, 0
 	if r := mustRun(t, s); r.Errors[ErrTimeout] != 3 || r.Requests != 0 {
 		t.Errorf("%d requests, errors %v (%s), want 3 of kind %q", r.Requests, r.Errors, r.Example, ErrTimeout)
@@ -147,4 +154,44 @@ func TestRateNotKept(t *testing.T) {
 	if series != r.Requests {
 		t.Errorf("the series has %d requests, the whole %d", series, r.Requests)
 	}
+}
+
+// TestConnectTime: the time to connect is part of the latency in a closed loop, also where the end comes before the connection.
+func TestConnectTime(t *testing.T) {
+	f := func(name string, length time.Duration, within bool) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln := narrow(t)
+			first, err := net.Dial("tcp4", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer first.Close()
+			// The kernel tries again after a second, when there is room.
+			time.AfterFunc(400*time.Millisecond, func() {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					if c.RemoteAddr().String() == first.LocalAddr().String() {
+						continue
+					}
+					if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+						say(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+					}
+					c.Close()
+				}
+			})
+			s := short(ln.Addr().String())
+			s.Fresh, s.Connections, s.WarmUp, s.Duration = true, 1, 0, length
+			r := mustRun(t, s)
+			if len(r.Errors) > 0 || r.Latency.Max < 300e3 || (r.Requests > 0) != within || !within && r.After != 1 {
+				t.Errorf("%d requests and %d after the end, latency up to %v µs, errors %v (%s)",
+					r.Requests, r.After, r.Latency.Max, r.Errors, r.Example)
+			}
+		})
+	}
+	f("within", 3*time.Second, true)
+	f("after the end", 300*time.Millisecond, false)
 }

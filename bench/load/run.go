@@ -224,7 +224,7 @@ func (r *run) drive(ctx context.Context) error {
 		if c.state == closed {
 			r.open(c)
 		} else {
-			r.begin(c)
+			r.begin(c, r.now())
 		}
 	}
 	var events []poll.Event

@@ -36,8 +36,8 @@ type Spec struct {
 }
 
 // Result is what one run saw, without the warm-up. All times are of the client: from the moment the request was to be
-// sent (open loop: the intended one; closed loop: when it was written) to the last byte of its answer. Requests, Bytes and Series
-// are about the answers that came in the measured part, Latency, Status, Origins and Errors about the requests that belong to it.
+// sent (open loop: the intended one; closed loop: when it was written, or on a new connection when that was begun) to the last byte of its
+// answer. Requests, Bytes and Series are about the answers that came in the measured part, Latency, Status, Origins and Errors about the requests that belong to it.
 type Result struct {
 	Requests  int64            `json:"requests"`  // answers that came in the measured part, complete and right
 	Bytes     int64            `json:"bytes"`     // of their bodies
