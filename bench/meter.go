@@ -23,7 +23,7 @@ type reading struct {
 	at           int64   // poll.Now, ns
 	cpu          float64 // CPU time of the proxy's tree, µs
 	user, system float64 // its parts, in whole ticks of 10 ms: their ratio alone is used
-	switches     float64 // context switches of its threads
+	switches     float64 // context switches of its threads, also of those that have ended
 	instructions float64
 	rss          int64         // bytes
 	others       float64       // CPU time, µs, of load, origins and the bench itself
@@ -38,6 +38,7 @@ type meter struct {
 	others       []int // load, origins and this process
 	cores        [2]int
 	instructions *proc.Instructions // nil: not counted here
+	switches     tally              // of the tree, by thread
 	readings     []reading
 	err          error
 	stop, done   chan struct{}
@@ -97,7 +98,7 @@ func (m *meter) read() {
 	var r reading
 	var times []proc.CoreTime
 	before := poll.Now()
-	if m.err = r.tree(m.proxy); m.err != nil {
+	if m.err = r.tree(m.proxy, &m.switches); m.err != nil {
 		return
 	}
 	for _, pid := range m.others {
@@ -189,8 +190,9 @@ func split(before, after *reading) (user, system float64) {
 }
 
 // tree adds up a process tree. It costs a tenth of proc.TreeUsage, because it looks at no other processes, and its CPU time
-// is exact to the nanosecond for processes that live, where /proc/PID/stat has ticks of 10 ms.
-func (r *reading) tree(root int) error {
+// is exact to the nanosecond for processes that live, where /proc/PID/stat has ticks of 10 ms. The kernel forgets the switches of
+// a thread that ends, so all adds up what the readings of one meter saw of each.
+func (r *reading) tree(root int, all *tally) error {
 	todo := []int{root}
 	for i := 0; i < len(todo); i++ {
 		pid := todo[i]
@@ -213,11 +215,40 @@ func (r *reading) tree(root int) error {
 		r.rss += int64(f[21]) * int64(os.Getpagesize())
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*", pid))
 		for _, task := range tasks {
-			r.switches += switches(task)
+			if id, err := strconv.Atoi(filepath.Base(task)); err == nil {
+				all.add(id, switches(task))
+			}
 			todo = append(todo, numbers(task+"/children")...)
 		}
 	}
+	r.switches = all.end()
 	return nil
+}
+
+// tally adds up a figure that grows in each of many threads, and keeps what those had that have ended. The zero value is empty.
+type tally struct {
+	last, next map[int]float64 // by thread: in the reading before, in this one
+	sum        float64
+}
+
+// add takes what a thread has in this reading. With less than before, it is another one with the same number.
+func (t *tally) add(thread int, n float64) {
+	if t.next == nil {
+		t.last, t.next = make(map[int]float64), make(map[int]float64)
+	}
+	was := t.last[thread]
+	if n < was {
+		was = 0
+	}
+	t.sum += n - was
+	t.next[thread] = n
+}
+
+// end ends a reading and returns the sum, which never gets less.
+func (t *tally) end() float64 {
+	t.last, t.next = t.next, t.last
+	clear(t.next)
+	return t.sum
 }
 
 // statFields are the numbers in /proc/PID/stat behind the state, which is the zeroth here.

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -58,7 +60,7 @@ func TestReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r reading
-	if err := r.tree(os.Getpid()); err != nil {
+	if err := r.tree(os.Getpid(), &tally{}); err != nil {
 		t.Fatal(err)
 	}
 	after, err := proc.TreeUsage(os.Getpid())
@@ -73,8 +75,70 @@ func TestReading(t *testing.T) {
 	if r.rss <= 0 || r.switches < float64(before.Switches)-100 { // threads may end
 		t.Errorf("got %d bytes, %v switches, proc says %+v", r.rss, r.switches, before)
 	}
-	if err := (&reading{}).tree(1 << 30); err == nil {
+	if err := (&reading{}).tree(1<<30, &tally{}); err == nil {
 		t.Error("a process that cannot be was read")
+	}
+}
+
+func TestTally(t *testing.T) {
+	var all tally
+	f := func(threads map[int]float64, want float64) {
+		t.Helper()
+		for id, n := range threads {
+			all.add(id, n)
+		}
+		if got := all.end(); got != want {
+			t.Fatalf("%v: got %v, want %v", threads, got, want)
+		}
+	}
+	f(nil, 0)
+	f(map[int]float64{1: 10, 2: 100}, 110)
+	f(map[int]float64{1: 15, 2: 130}, 145)
+	f(map[int]float64{1: 16}, 146)         // 2 has ended
+	f(map[int]float64{1: 16, 3: 5}, 151)   // 3 is new
+	f(map[int]float64{1: 17, 2: 140}, 292) // another 2
+	f(map[int]float64{1: 17, 2: 1}, 293)   // and one more, within one reading
+	f(map[int]float64{1: 18, 2: 4, 3: 0}, 297)
+	f(nil, 297)
+}
+
+// TestSwitchesOfTheEnded: what a process of the tree had is still counted when it has ended.
+func TestSwitchesOfTheEnded(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "(while :; do sleep 0.001; done) & read x; kill $!; wait; echo; read y")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	m := &meter{proxy: cmd.Process.Pid, cores: [2]int{0, 0}}
+	read := func() float64 {
+		t.Helper()
+		if m.read(); m.err != nil {
+			t.Fatal(m.err)
+		}
+		return m.readings[len(m.readings)-1].switches
+	}
+	before := read()
+	for deadline := time.Now().Add(10 * time.Second); read() < before+50; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the process makes no switches")
+		}
+	}
+	most := read()
+	fmt.Fprintln(in)
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); got < most {
+		t.Fatalf("%v switches became %v", most, got)
 	}
 }
 
