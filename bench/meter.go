@@ -169,6 +169,15 @@ func (m *meter) memory(start int64) []result.Reading {
 	return out
 }
 
+// peak is the most memory that a reading saw: processes that have ended are in no sum of peaks that is taken afterwards.
+func (m *meter) peak() int64 {
+	most := int64(0)
+	for i := range m.readings {
+		most = max(most, m.readings[i].rss)
+	}
+	return most
+}
+
 // use compares two readings of a core; own is the CPU time, µs, of those that belong there.
 func use(before, after [3]float64, own float64) result.CoreUse {
 	core := func(v [3]float64) proc.CoreTime {

@@ -86,7 +86,7 @@ func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate 
 	}
 	s := newSample(st.item, round, m.name, meter, seen)
 	if peaks, err := proc.TreeUsage(p.PID()); err == nil {
-		s.RSSPeak = peaks.RSSPeak
+		s.RSSPeak = max(s.RSSPeak, peaks.RSSPeak)
 	}
 	if h != nil {
 		h.into(s, st.item, seen.Start)
@@ -105,6 +105,7 @@ func newSample(it *item, round int, name string, m *meter, seen load.Result) *re
 		Instructions: (after.instructions - before.instructions) / n,
 		Switches:     (after.switches - before.switches) / n,
 		RSS:          m.memory(seen.Start),
+		RSSPeak:      m.peak(),
 		Events:       []result.Event{},
 	}
 	if bytes := float64(seen.Bytes) + n*float64(it.Body); bytes > 0 {

@@ -82,7 +82,7 @@ func Tree(root int) ([]Stat, error) {
 type Usage struct {
 	User, System time.Duration
 	RSS          int64 // bytes resident now
-	RSSPeak      int64 // bytes, the sum of the processes' own peaks since the start or ResetPeaks
+	RSSPeak      int64 // bytes, the sum of the living processes' own peaks since the start or ResetPeaks
 	Switches     int64 // context switches of all living threads, voluntary and not
 }
 
