@@ -43,7 +43,7 @@ func TestMeterAt(t *testing.T) {
 // TestPeakOfTheEnded: a sample's peak is at least what was resident in any reading, also in the warm-up.
 func TestPeakOfTheEnded(t *testing.T) {
 	m := &meter{readings: []reading{{at: 100, rss: 10}, {at: 200, rss: 40}, {at: 300, rss: 30}, {at: 400, rss: 20}}}
-	s := newSample(&item{Scenario: &Scenario{}}, 1, "x", 0, m, load.Result{Requests: 1, Start: 250, Elapsed: 150})
+	s := newSample(&item{Scenario: &Scenario{}}, 1, "x", m, load.Result{Requests: 1, Start: 250, Elapsed: 150})
 	if s.RSSPeak != 40 || len(s.RSS) != 2 {
 		t.Fatalf("got a peak of %d, series %v", s.RSSPeak, s.RSS)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,7 +132,7 @@ func TestRun(t *testing.T) {
 	jsonFile, htmlFile := filepath.Join(dir, "r.json"), filepath.Join(dir, "r.html")
 	scenarios := []string{
 		scenarioFile(t, "plain", "proxies nginx haproxy caddy goproxy dyups"),
-		scenarioFile(t, "open", "path /1k\nrate 50% of goproxy\nproxies goproxy dyups"),
+		scenarioFile(t, "open", "path /1k\nrate 50% of goproxy\nproxies bare goproxy dyups"),
 		scenarioFile(t, "updates", "churn servers 50 a second on loaded\npair yes\nproxies nginx dyups"),
 		scenarioFile(t, "hosts", "upstreams 20\nservers 3\nby-host yes\nchurn replace 50 a second on others\nproxies dyups"),
 		scenarioFile(t, "by-load", "upstreams 20\nchurn reweigh 55 a second by the load on all\nproxies haproxy dyups"),
@@ -203,6 +204,23 @@ func TestRun(t *testing.T) {
 	skipped("reload", "goproxy+reload", "not supported")
 	if run := runOf(r, "updates"); len(samplesOf(run, "nginx")) > 0 {
 		skipped("updates", "nginx+churn", "not supported")
+	}
+	for _, s := range append(samplesOf(runOf(r, "plain"), "dyups"), samplesOf(runOf(r, "workers"), "dyups+2p")...) {
+		if !slices.Equal(s.Even, []string{"o0", "o1"}) {
+			t.Errorf("%s: got %q for the origins of an even spread", s.Contender, s.Even)
+		}
+	}
+	for _, s := range append(samplesOf(runOf(r, "fault"), "dyups+faults"), samplesOf(runOf(r, "open"), "bare")...) {
+		if s.Even != nil {
+			t.Errorf("%s: got %q for the origins of an even spread, want none", s.Contender, s.Even)
+		}
+	}
+	for _, run := range r.Runs {
+		for _, n := range run.Notes {
+			if strings.Contains(n, "uneven") {
+				t.Errorf("%s: got note %q", run.Scenario, n)
+			}
+		}
 	}
 	if notes := runOf(r, "open").Notes; len(notes) == 0 || !strings.Contains(notes[0], "50 % of the ") {
 		t.Errorf("the rate of an open loop is not told: %q", notes)

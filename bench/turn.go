@@ -85,6 +85,9 @@ func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate 
 		return nil, fmt.Errorf("it answered no request rightly in the measured part: %s: %s", seen.Example, p.Logs())
 	}
 	s := newSample(st.item, round, m.name, meter, seen)
+	if _, ok := p.Proxy.(rival.Itself); !ok {
+		s.Even = st.even()
+	}
 	if peaks, err := proc.TreeUsage(p.PID()); err == nil {
 		s.RSSPeak = max(s.RSSPeak, peaks.RSSPeak)
 	}
@@ -92,6 +95,19 @@ func (r *runner) turn(ctx context.Context, st *stage, m member, round int, rate 
 		h.into(s, st.item, seen.Start)
 	}
 	return s, nil
+}
+
+// even lists the origins that ought to get equally many requests. Every upstream has all of them, by weight 1. Where origins fail
+// there are none: a proxy may leave one alone for longer than it fails, also in rounds in which it does not.
+func (s *Scenario) even() []string {
+	if len(s.Faults) > 0 {
+		return nil
+	}
+	names := make([]string, s.Servers)
+	for i := range names {
+		names[i] = originName(i)
+	}
+	return names
 }
 
 // newSample divides what was used in the measured part by the answers that came in it.

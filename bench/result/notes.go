@@ -178,24 +178,31 @@ func rateNote(samples []*Sample) string {
 	return fmt.Sprintf("in %d of %d rounds the rate was not kept: %d of %d answers came after the end", n, len(samples), after, all)
 }
 
-// unevenFrom is the share of an origin's even part from which on it counts as wrongly used.
-const unevenFrom = 0.1
+const (
+	// unevenFrom is the share of an origin's even part from which on it counts as wrongly used.
+	unevenFrom = 0.1
+	// unusedFrom is the even part from which on it is no chance that an origin got nothing.
+	unusedFrom = 5
+)
 
-// spreadNote says when origins of equal weight did not get equally many requests. Rounds in which something happened to
-// them or to their weights are left out.
+// spreadNote says when origins of equal weight did not get equally many requests, or one of them none at all. Rounds in
+// which something happened to them or to their weights are left out.
 func spreadNote(samples []*Sample) string {
 	counts := make(map[string]int64)
 	all := int64(0)
 	for _, s := range samples {
-		if s.Churn != nil || len(s.Events) > 0 {
+		if len(s.Even) == 0 || s.Churn != nil || len(s.Events) > 0 {
 			continue
+		}
+		for _, name := range s.Even {
+			counts[name] += 0
 		}
 		for name, n := range s.Load.Origins {
 			counts[name] += n
 			all += n
 		}
 	}
-	if len(counts) < 2 {
+	if len(counts) < 2 || all == 0 {
 		return ""
 	}
 	even := float64(all) / float64(len(counts))
@@ -205,7 +212,7 @@ func spreadNote(samples []*Sample) string {
 	for _, name := range names {
 		n := float64(counts[name])
 		// What a round begins and ends with, and chance where there are few requests, are not counted.
-		wrong = wrong || math.Abs(n-even) > max(unevenFrom*even, 5*math.Sqrt(even))
+		wrong = wrong || math.Abs(n-even) > max(unevenFrom*even, 5*math.Sqrt(even)) || n == 0 && even >= unusedFrom
 		if len(parts) < 8 {
 			parts = append(parts, fmt.Sprintf("%s %.1f %%", name, 100*n/float64(all)))
 		}

@@ -63,12 +63,22 @@ func TestNotes(t *testing.T) {
 	f(func(s *Sample) { after(980, 20, 1000)(s); s.Load.Rate = 0 }) // a closed loop
 
 	spread := func(a, b int64) func(s *Sample) {
-		return func(s *Sample) { s.Load.Origins = map[string]int64{"o0": a, "o1": b} }
+		return func(s *Sample) { s.Even, s.Load.Origins = []string{"o0", "o1"}, map[string]int64{"o0": a, "o1": b} }
+	}
+	only := func(n int64, even ...string) func(s *Sample) {
+		return func(s *Sample) { s.Even, s.Load.Origins = even, map[string]int64{"o0": n} }
 	}
 	f(spread(10_000, 10_500))
 	f(spread(10_000, 14_000), "x: uneven spread over 2 origins of equal weight: o0 41.7 %, o1 58.3 %")
 	f(spread(0, 1000), "x: uneven spread over 2 origins of equal weight: o0 0.0 %, o1 100.0 %")
 	f(spread(3, 5)) // few requests: chance
+	f(only(100_000, "o0", "o1"), "x: uneven spread over 2 origins of equal weight: o0 100.0 %, o1 0.0 %")
+	f(only(10, "o0", "o1"), "x: uneven spread over 2 origins of equal weight: o0 100.0 %, o1 0.0 %")
+	f(only(9, "o0", "o1"))
+	f(only(100_000, "o0"))
+	f(only(100_000)) // it answers itself, or origins fail
+	f(only(0, "o0", "o1"))
+	f(func(s *Sample) { spread(0, 1000)(s); s.Even = nil })
 	f(func(s *Sample) { spread(0, 1000)(s); s.Events = []Event{{1, "origin o0: die for 1s"}} })
 	f(func(s *Sample) { spread(0, 1000)(s); s.Churn = &churn.Sample{} })
 

@@ -69,7 +69,8 @@ type Sample struct {
 	Round        int           `json:"round"` // from 1
 	Contender    string        `json:"contender"`
 	Load         load.Result   `json:"load"`
-	UserUs       float64       `json:"user_us"` // CPU time of the proxy's process tree for a request
+	Even         []string      `json:"even,omitempty"` // origins that ought to get equally many of the requests; none: no such rule
+	UserUs       float64       `json:"user_us"`        // CPU time of the proxy's process tree for a request
 	SystemUs     float64       `json:"system_us"`
 	CPUUs        float64       `json:"cpu_us"`       // the sum of both
 	CPUPerMB     float64       `json:"cpu_us_mb"`    // CPU time, µs, for a megabyte (2^20) of bodies in either direction
