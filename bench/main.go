@@ -15,6 +15,7 @@ import (
 
 	"dyups/bench/load"
 	"dyups/bench/origin"
+	"dyups/bench/result"
 	"dyups/bench/rival"
 )
 
@@ -83,6 +84,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case c.crosscheck:
 		err = Crosscheck(ctx, c.Options, stdout)
 	default:
+		if err := c.place(); err != nil {
+			fmt.Fprintf(stderr, "dyupsbench: %v\n", err)
+			return 2
+		}
 		err = c.run(ctx, stdout)
 	}
 	if err != nil {
@@ -99,37 +104,71 @@ var children = map[string]func() error{
 	rival.GoProxyFlag: func() error { return rival.ChildGoProxy(os.Stdin) },
 }
 
-// run measures and writes the report in its three forms. A report that is whole is written although dyups failed.
+// place says where the files of the report go, and makes sure that they can be written there.
+func (c *command) place() error {
+	if c.json == "" || c.html == "" {
+		if err := os.MkdirAll(outDir, 0o755); err != nil {
+			return fmt.Errorf("cannot make the folder for reports: %w", err)
+		}
+	}
+	name := filepath.Join(outDir, "report-"+time.Now().UTC().Format("20060102-150405"))
+	if c.json == "" {
+		c.json = name + ".json"
+	}
+	if c.html == "" {
+		c.html = name + ".html"
+	}
+	for _, file := range []string{c.json, c.html} {
+		if err := tryFile(file); err != nil {
+			return fmt.Errorf("cannot write the report to %q: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// tryFile opens a file for writing and leaves it as it was, also where it was not there.
+func tryFile(file string) error {
+	_, missing := os.Lstat(file)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if errors.Is(missing, os.ErrNotExist) {
+		return os.Remove(file)
+	}
+	return nil
+}
+
+// run measures and writes the report in its three forms, each of them whatever becomes of the others. A report that is whole
+// is written although dyups failed.
 func (c *command) run(ctx context.Context, stdout io.Writer) error {
 	r, err := Run(ctx, c.Options)
 	if r == nil {
 		return err
 	}
-	name := "report-" + r.Date.Format("20060102-150405")
-	for _, file := range []*string{&c.json, &c.html} {
-		if *file == "" {
-			if err := os.MkdirAll(outDir, 0o755); err != nil {
-				return fmt.Errorf("cannot make the folder for reports: %w", err)
-			}
+	return errors.Join(err, c.report(stdout, r))
+}
+
+// report writes the report. The text is last: a reader that goes away ends the program.
+func (c *command) report(stdout io.Writer, r *result.Report) error {
+	var written []string
+	var errs []error
+	for _, form := range []struct {
+		file  string
+		write func(io.Writer) error
+	}{{c.json, r.WriteJSON}, {c.html, r.WriteHTML}} {
+		if err := writeFile(form.file, form.write); err != nil {
+			errs = append(errs, err)
+			continue
 		}
+		written = append(written, form.file)
 	}
-	if c.json == "" {
-		c.json = filepath.Join(outDir, name+".json")
+	errs = append(errs, r.WriteText(stdout))
+	if len(written) > 0 {
+		fmt.Fprintf(stdout, "\nreport: %s\n", strings.Join(written, "\n        "))
 	}
-	if c.html == "" {
-		c.html = filepath.Join(outDir, name+".html")
-	}
-	if e := r.WriteText(stdout); e != nil {
-		return e
-	}
-	if e := writeFile(c.json, r.WriteJSON); e != nil {
-		return e
-	}
-	if e := writeFile(c.html, r.WriteHTML); e != nil {
-		return e
-	}
-	fmt.Fprintf(stdout, "\nreport: %s\n        %s\n", c.json, c.html)
-	return err
+	return errors.Join(errs...)
 }
 
 // writeFile writes one form of a report.

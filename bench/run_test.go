@@ -94,6 +94,62 @@ func TestArgs(t *testing.T) {
 	f("more", "only options")
 }
 
+// TestNowhereToWrite: a report that cannot be written is wrong usage, and nothing is measured for it.
+func TestNowhereToWrite(t *testing.T) {
+	dir := t.TempDir()
+	was := filepath.Join(dir, "was.html")
+	if err := os.WriteFile(was, []byte("as it was"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := func(json, html string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		args := []string{"-scenario", "small-8", "-dyups", "/nonexistent/dyups", "-json", json, "-html", html}
+		if got := Main(args, &stdout, &stderr); got != 2 || !strings.Contains(stderr.String(), "cannot write the report to") ||
+			stdout.Len() > 0 {
+			t.Fatalf("exit status %d, %s, output %s", got, &stderr, &stdout)
+		}
+	}
+	f(filepath.Join(dir, "none", "r.json"), was)
+	f(filepath.Join(dir, "r.json"), filepath.Join(dir, "none", "r.html"))
+	f(filepath.Join(dir, "r.json"), dir)
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || !slices.Equal(left, []string{was}) {
+		t.Errorf("got files %q, %v", left, err)
+	}
+	if b, err := os.ReadFile(was); err != nil || string(b) != "as it was" {
+		t.Errorf("a file that was there has become %q, %v", b, err)
+	}
+}
+
+// TestReportForms: a form of the report that cannot be written does not take the others with it.
+func TestReportForms(t *testing.T) {
+	dir := t.TempDir()
+	r := &result.Report{Runs: []result.Run{{Scenario: "s", Title: "A title"}}}
+	f := func(json, html string, wantErr bool, written ...string) {
+		t.Helper()
+		var stdout bytes.Buffer
+		c := &command{json: filepath.Join(dir, json), html: filepath.Join(dir, html)}
+		if err := c.report(&stdout, r); (err != nil) != wantErr {
+			t.Fatalf("got error %v", err)
+		}
+		if !strings.Contains(stdout.String(), "A title") {
+			t.Fatalf("the text is missing: %s", &stdout)
+		}
+		for _, name := range []string{json, html} {
+			file := filepath.Join(dir, name)
+			info, err := os.Stat(file)
+			there := err == nil && info.Size() > 0
+			if want := slices.Contains(written, name); there != want || strings.Contains(stdout.String(), file) != want {
+				t.Fatalf("%s: written: %v, want %v; output %s", name, there, want, &stdout)
+			}
+		}
+	}
+	f("a.json", "a.html", false, "a.json", "a.html")
+	f("none/b.json", "b.html", true, "b.html")
+	f("c.json", "none/c.html", true, "c.json")
+	f("none/d.json", "none/d.html", true)
+}
+
 func TestHelp(t *testing.T) {
 	f := func(args, want string) {
 		t.Helper()
