@@ -20,7 +20,8 @@
 //     have nothing to do.
 //   - Before a proxy is measured its answers are checked: status, length, and that every origin was reached. The load
 //     generator checks status and length of each answer.
-//   - Who is missing, cannot do what a scenario needs, or fails in it, is skipped by name there, and the rest goes on.
+//   - Who is missing, cannot do what a scenario needs, or fails in it, is skipped by name there, and the rest goes on. The dyups
+//     binary alone has to be there, where dyups takes part.
 //
 // # Why it measures what it measures
 //

@@ -139,13 +139,13 @@ func (f *fleet) start(ctx context.Context, s *Scenario, c contender, o *origins)
 	}
 	f.started++
 	setup := rival.Setup{Dir: filepath.Join(f.dir, fmt.Sprintf("%s-%d", c.label, f.started)), Upstreams: o.upstreams(s),
-		ByHost: s.ByHost, CPU: f.opt.ProxyCPU, Workers: c.workers, Apart: c.apart}
-	if setup.Binary = f.opt.Dyups; c.label == oldDyups {
-		setup.Binary = f.opt.OldDyups
-	}
+		ByHost: s.ByHost, CPU: f.opt.ProxyCPU, Workers: c.workers, Apart: c.apart, Binary: f.opt.binary(c)}
 	path, err := prog.Find(&setup)
 	if err != nil {
-		return nil, &missing{fmt.Errorf("%w; %s", err, prog.Install())}
+		if err = fmt.Errorf("%w; %s", err, prog.Install()); c.program != "dyups" { // without dyups a run has failed
+			err = &missing{err}
+		}
+		return nil, err
 	}
 	// nginx's worker is another user than its master and has to reach its temporary folders.
 	if err := os.Mkdir(setup.Dir, 0o755); err != nil {

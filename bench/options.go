@@ -1,9 +1,12 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -178,6 +181,36 @@ func (s *Scenario) contend(old bool) []contender {
 		}
 	}
 	return list
+}
+
+// findDyups makes sure that the dyups binaries are there which a plan needs. Another proxy may be missing: it is skipped.
+func (o *Options) findDyups(items []item) error {
+	for i := range items {
+		for _, c := range items[i].contenders {
+			if c.program != "dyups" {
+				continue
+			}
+			path, err := filepath.Abs(o.binary(c))
+			if err == nil && o.binary(c) == "" {
+				err = errors.New("nothing says where it is")
+			}
+			if err == nil {
+				_, err = exec.LookPath(path)
+			}
+			if err != nil {
+				return fmt.Errorf("cannot find the program of %s: %w; build it and say where it is", c.label, err)
+			}
+		}
+	}
+	return nil
+}
+
+// binary is the path of a contender's dyups.
+func (o *Options) binary(c contender) string {
+	if c.label == oldDyups {
+		return o.OldDyups
+	}
+	return o.Dyups
 }
 
 // again ends the name of the contender that takes part a second time.

@@ -296,32 +296,46 @@ func readReport(t *testing.T, file string) *result.Report {
 	return &r
 }
 
-// TestMissing runs without dyups, and with something in its place that ends at once: the rest is measured either way, and
-// the second is a failure.
+// TestMissing runs without dyups, in whose absence nothing is measured, and with something in its place that ends at once, where the
+// rest is measured. Both are failures.
 func TestMissing(t *testing.T) {
-	dyupsBinary(t)
+	dyups := dyupsBinary(t)
 	broken, err := exec.LookPath("false")
 	if err != nil {
 		t.Skip(err)
 	}
-	f := func(binary string, status int, why string) {
+	file := filepath.Join(t.TempDir(), "r.json")
+	f := func(status int, args ...string) string {
 		t.Helper()
-		file := filepath.Join(t.TempDir(), "r.json")
 		var stdout, stderr bytes.Buffer
-		args := []string{"-scenario", scenarioFile(t, "plain", "proxies goproxy dyups"), "-dyups", binary, "-json", file,
-			"-html", filepath.Join(t.TempDir(), "r.html")}
+		args = append(args, "-json", file, "-html", filepath.Join(t.TempDir(), "r.html"))
 		if got := Main(args, &stdout, &stderr); got != status {
-			t.Fatalf("%s: exit status %d, want %d: %s", binary, got, status, &stderr)
-		}
-		run := readReport(t, file).Runs[0]
-		if len(samplesOf(&run, "goproxy")) != 1 || len(run.Skipped) != 1 || run.Skipped[0].Name != "dyups" ||
-			!strings.Contains(run.Skipped[0].Why, why) {
-			t.Fatalf("%s: got %d samples, skipped %+v, want one for %q", binary, len(run.Samples), run.Skipped, why)
+			t.Fatalf("%s: exit status %d, want %d: %s", args, got, status, &stderr)
 		}
 		checkGone(t)
+		return stderr.String()
 	}
-	f("/nonexistent/dyups", 0, "build it")
-	f(broken, 1, "it has ended")
+	both := scenarioFile(t, "plain", "proxies goproxy dyups")
+	none := func(why string, args ...string) {
+		t.Helper()
+		if text := f(1, append(args, "-scenario", both)...); !strings.Contains(text, why) || strings.Contains(text, "about") {
+			t.Fatalf("%s: got %q, want %q in it and nothing measured", args, text, why)
+		}
+		if _, err := os.Stat(file); err == nil {
+			t.Fatalf("%s: there is a report", args)
+		}
+	}
+	none("cannot find the program of dyups: ", "-dyups", "/nonexistent/dyups")
+	none("cannot find the program of dyups: ", "-dyups", "")
+	none("cannot find the program of dyups: ", "-dyups", t.TempDir())
+	none("cannot find the program of dyups-old: ", "-dyups", dyups, "-dyups2", "/nonexistent/dyups")
+	f(0, "-dyups", "/nonexistent/dyups", "-scenario", both, "-proxies", "goproxy") // it does not take part
+	f(1, "-dyups", broken, "-scenario", both)
+	run := readReport(t, file).Runs[0]
+	if len(samplesOf(&run, "goproxy")) != 1 || len(run.Skipped) != 1 || run.Skipped[0].Name != "dyups" ||
+		!strings.Contains(run.Skipped[0].Why, "it has ended") {
+		t.Fatalf("got %d samples, skipped %+v", len(run.Samples), run.Skipped)
+	}
 }
 
 func TestInterrupt(t *testing.T) {
