@@ -56,7 +56,7 @@ const spareName = "spare"
 
 // originsOf gives the origins of a scenario and starts them if there are none like them yet.
 func (f *fleet) originsOf(s *Scenario) (*origins, error) {
-	spec := origin.Spec{Stamp: s.Churn != nil && s.Churn.Script == churn.Servers}
+	spec := origin.Spec{Stamp: s.stamps()}
 	for i := range s.Servers {
 		o := origin.Server{Name: originName(i)}
 		for _, d := range s.Delays {

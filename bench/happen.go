@@ -78,7 +78,7 @@ func churnOptions(s *Scenario, o *origins) churn.Options {
 			opt.Upstreams = oftenFirst(all)
 		}
 	}
-	if s.Churn.Script == churn.Servers {
+	if s.stamps() {
 		opt.Watch = func(addr string) (int64, error) {
 			seen, err := o.Seen(o.names[addr])
 			return seen.Last, err

@@ -127,11 +127,18 @@ func (s *Scenario) length() int64 {
 	return -1
 }
 
-// setup says in a few words what proxies are configured for: those of one setup are started once for all its scenarios.
+// stamps tells whether the origins note when requests arrive, for the look at servers that are removed.
+func (s *Scenario) stamps() bool { return s.Churn != nil && s.Churn.Script == churn.Servers }
+
+// setup says in a few words what proxies are configured for, and what kind of origins they have: those of one setup are
+// started once for all its scenarios.
 func (s *Scenario) setup() string {
 	text := fmt.Sprintf("%d upstreams of %d servers", s.Upstreams, s.Servers)
 	if s.ByHost {
 		text += " by host"
+	}
+	if s.stamps() {
+		text += ", arrivals stamped"
 	}
 	for _, d := range s.Delays {
 		text += fmt.Sprintf(", delay %q %+v", d.Origin, d.Delay)

@@ -177,6 +177,27 @@ func TestBudgets(t *testing.T) {
 	f(suiteQuick, 95*time.Second)
 }
 
+// TestSetup: proxies are kept from one scenario to the next only where the origins are the same ones.
+func TestSetup(t *testing.T) {
+	f := &fleet{opt: &Options{}, dir: t.TempDir(), origins: make(map[string]*origins)}
+	defer f.stop()
+	of := make(map[string]*origins)
+	all, err := builtIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		o, err := f.originsOf(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was := of[s.setup()]; was != nil && was != o {
+			t.Errorf("%s: setup %q has other origins than before", s.Name, s.setup())
+		}
+		of[s.setup()] = o
+	}
+}
+
 func TestContenders(t *testing.T) {
 	f := func(text, want string, old bool) {
 		t.Helper()
