@@ -106,6 +106,8 @@ var table = []goal{
 	{"failed requests and updates, 1,000 a second, open loop", "none", 0, true,
 		"churn-1000-latency", "dyups+churn", "", failedOf, true},
 	{"requests to a server after its removal was acknowledged", "none", 0, true, "churn-100", "dyups+churn", "", lateOf, true},
+	{"requests to a server after its removal was acknowledged, 10,000 upstreams", "none", 0, true,
+		"churn-removal", "dyups+churn", "", lateOf, true},
 	{"reply to an update, p99, idle, ms", "≤ 1", 1, true, "update-idle", "dyups+churn", "", replyOf, false},
 	{"reply to an update, p99, under 50,000 requests/s, ms", "≤ 5", 5, true, "update-loaded", "dyups+churn", "", replyOf, false},
 	{"updates a second from 16 clients", "≥ 20,000", 20000, false, "update-rate", "dyups+churn", "", updatesOf, false},

@@ -49,6 +49,13 @@ func TestGoals(t *testing.T) {
 			made(2, "dyups+churn", func(s *result.Sample) { s.Load.Errors = map[string]int64{load.ErrRead: 4} }),
 			made(1, "dyups+again", func(s *result.Sample) { s.Load.PerSecond = 90 }),
 		}},
+		{Scenario: "churn-100", Samples: []result.Sample{
+			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{Removals: 10} }),
+		}},
+		{Scenario: "churn-removal", Samples: []result.Sample{
+			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{Removals: 10, Late: 1} }),
+			made(2, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{Removals: 10, Late: 2} }),
+		}},
 		{Scenario: "update-idle", Samples: []result.Sample{
 			made(1, "dyups+churn", func(s *result.Sample) { s.Churn = &churn.Sample{P99us: 800} }),
 			made(1, "bare+churn", func(s *result.Sample) { s.Churn = &churn.Sample{P99us: 500} }),
@@ -82,6 +89,8 @@ func TestGoals(t *testing.T) {
 	}
 	f("throughput with 1,000", "≥ 0.97 of without", 0.98, true)
 	f("failed requests", "none", 7, false) // in all rounds together
+	f("requests to a server after its removal", "none", 0, true)
+	f("removal was acknowledged, 10,000 upstreams", "none", 3, false)
 	if source := got[0].Source; source != "update-idle: dyups+churn; bare+churn 0.5 (0.5–0.5)" {
 		t.Errorf("got source %q", source)
 	}

@@ -15,10 +15,11 @@
 // # Removals
 //
 // The time of a removal is taken after its acknowledgement has been read. Options.Watch gives the kernel's time stamp of the
-// last request that arrived at the removed server. It is asked right before the server is added again, at the
-// earliest watchHold after the acknowledgement, and at most once in watchEvery, because asking costs the origin's core
-// time. A stamp later than the acknowledgement is a late request. Since a server is known by its address, it must be in one
-// upstream at a time: with Watch, one client alone does the script Servers.
+// last request that arrived at the removed server. It is asked right before the server is added again, at the earliest
+// watchHold after the acknowledgement: for every removal at up to 100 updates a second, and at higher rates, which the wait
+// would hold up, at most once in watchEvery. Asking costs the origin's core time. A stamp later than the acknowledgement is a
+// late request. Since a server is known by its address, it must be in one upstream at a time: with Watch, one client alone
+// does the script Servers.
 //
 // # Cost
 //

@@ -30,7 +30,7 @@ type Options struct {
 
 const (
 	watchHold  = 5 * time.Millisecond   // from a removal's acknowledgement to the look at its last request, at least
-	watchEvery = 100 * time.Millisecond // from one look to the next, at least
+	watchEvery = 100 * time.Millisecond // from one look to the next, at least, where watchHold would hold up the rate
 	maxAt      = 2000                   // points of Sample.At
 )
 
@@ -74,4 +74,13 @@ func (o *Options) clients() int {
 		}
 	}
 	return n
+}
+
+// betweenLooks is the time from one look at a removed server to the next, at least; 0: every removal is looked at, because
+// the next update is not due before watchHold is over, twice over.
+func (o *Options) betweenLooks() time.Duration {
+	if o.Rate > 0 && o.Rate <= float64(time.Second)/float64(2*watchHold) {
+		return 0
+	}
+	return watchEvery
 }

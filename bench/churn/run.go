@@ -207,7 +207,7 @@ func (c *client) note(at time.Duration) {
 // look asks when the removed server was last reached, if it is time to; see doc.go. It returns false when ctx ended while
 // it waited: the question is left to finish then.
 func (c *client) look(ctx context.Context) bool {
-	if time.Since(c.looked) < watchEvery {
+	if time.Since(c.looked) < c.opt.betweenLooks() {
 		c.removedNs = 0
 		return true
 	}

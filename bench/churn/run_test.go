@@ -295,6 +295,26 @@ func TestLate(t *testing.T) {
 	f(-time.Millisecond, false)
 }
 
+// TestLooks: at a rate that leaves the time for it every removal is looked at, and else only some.
+func TestLooks(t *testing.T) {
+	f := func(rate float64, all bool) {
+		t.Helper()
+		opt := Options{Rate: rate, Script: Servers, Upstreams: upstreams(3), Spare: spare}
+		opt.Watch = func(string) (int64, error) { return 0, nil }
+		tab := newTable(opt.Upstreams)
+		s := during(t, tab, opt, 41)
+		removed := int64(tab.calls["remove"])
+		if s.Failed != 0 || removed < 20 {
+			t.Fatalf("%v a second: got %+v, %d removals", rate, s, removed)
+		}
+		if all && s.Removals < removed-1 || !all && s.Removals > removed/2 { // the last one may set back
+			t.Fatalf("%v a second: %d of %d removals were looked at", rate, s.Removals, removed)
+		}
+	}
+	f(100, true)
+	f(1000, false)
+}
+
 // TestWatchFails: a question that is not answered is a failure.
 func TestWatchFails(t *testing.T) {
 	opt := Options{Script: Servers, Upstreams: upstreams(1), Spare: spare}
