@@ -33,9 +33,10 @@ type runner struct {
 // Run measures what the options say. It pins the calling process to the load core and leaves it there, because its own
 // work (updates, readings) counts as load. When it returns, everything it started has ended and its files are gone.
 //
-// A contender that cannot do a scenario, or fails in it, is skipped by name there and the rest goes on; without dyups, where it is to
-// take part, nothing is measured. The error is that of the bench itself, or it tells of dyups where that failed. There is a report beside it when something was measured:
-// all of it where dyups failed, what was done so far where the bench did, none after ctx ended.
+// A contender that cannot do a scenario, or fails in it, is skipped by name there and the rest goes on; without dyups, where
+// it is to take part, nothing is measured. The error is that of the bench itself, or it tells of dyups where that failed.
+// There is a report beside it when something was measured: all of it where dyups failed, what was done so far where the bench
+// did, none after ctx ended.
 func Run(ctx context.Context, opt Options) (*result.Report, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err

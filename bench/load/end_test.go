@@ -137,7 +137,8 @@ func TestRateNotKept(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		return say(c, okText)
 	})))
-	s.Connections, s.WarmUp, s.Duration, s.Rate = 1, 200*time.Millisecond, 500*time.Millisecond, 200 // one connection takes 50 at most
+	s.Connections, s.WarmUp, s.Duration = 1, 200*time.Millisecond, 500*time.Millisecond
+	s.Rate = 200 // one connection takes 50 at most
 	s.Timeout = 15 * time.Second
 	r := mustRun(t, s)
 	if r.Requests == 0 || r.Requests > 27 || r.PerSecond != float64(r.Requests)/0.5 || r.Rate != 200 || r.Bytes != 5*r.Requests {

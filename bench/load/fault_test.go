@@ -151,7 +151,8 @@ func TestPipelined(t *testing.T) {
 		}))
 		s.Pipeline, s.WantLength = 4, 5
 		if r := mustRun(t, s); r.Requests == 0 || len(r.Errors) > 0 || r.Origins["a"] != r.Latency.Count || few.Load() > 3 {
-			t.Errorf("pieces of %d: %d requests, errors %v (%s), %d times fewer than four", size, r.Requests, r.Errors, r.Example, few.Load())
+			t.Errorf("pieces of %d: %d requests, errors %v (%s), %d times fewer than four", size, r.Requests, r.Errors, r.Example,
+				few.Load())
 		}
 	}
 }

@@ -109,7 +109,8 @@ func TestClosedLoop(t *testing.T) {
 	s.WantLength = 5
 	r := mustRun(t, s)
 	if r.Requests < 3 || r.Bytes != 5*r.Requests || len(r.Errors) > 0 || r.Latency.Count < r.Requests ||
-		r.Latency.Count > r.Requests+3 || r.Status[200] != r.Latency.Count || r.Origins["a"] != r.Latency.Count || r.Latency.P50 <= 0 || r.Latency.Max < r.Latency.P99 {
+		r.Latency.Count > r.Requests+3 || r.Status[200] != r.Latency.Count || r.Origins["a"] != r.Latency.Count ||
+		r.Latency.P50 <= 0 || r.Latency.Max < r.Latency.P99 {
 		t.Errorf("got %+v", r)
 	}
 	sum := int64(0)
