@@ -25,6 +25,9 @@ import (
 //     pipe sizes". A megabyte is what dyups asks for, and the most that Linux gives a plain user (fs.pipe-max-size).
 //   - tune.pool-*-fd-ratio: connections to servers are not kept once a fifth of the open files is in use, which idle clients
 //     alone would do.
+//   - option redispatch 1 and retry-on: a request that a dead origin did not answer goes to another one at once, as with the others.
+//     By default only a failed connection is tried again, on the same server after a second, and "retries" stays at its 3. All
+//     that retry-on names costs a copy of each request.
 //   - no strict-limits: the number of files wanted counts two sockets and two pipes for each connection that may be; the
 //     scenarios stay below the limit, and HAProxy would refuse to start.
 //   - The options -W (master-worker, which a reload needs) and -q: otherwise each server added or removed is four lines on
@@ -48,6 +51,8 @@ defaults
     option splice-request
     option splice-response
     http-reuse always
+    option redispatch 1
+    retry-on conn-failure empty-response response-timeout
     timeout connect 5s
     timeout client 1h
     timeout server 1h
