@@ -84,7 +84,7 @@ func caddyConfig(s *Setup) object {
 func caddyRoute(s *Setup, u Upstream, match bool) object {
 	keep := object{"enabled": false}
 	if n := keepConns(s); n > 0 {
-		keep = object{"enabled": true, "max_idle_conns_per_host": 4 * n, "idle_timeout": "1h"}
+		keep = object{"enabled": true, "max_idle_conns_per_host": min(4*n, manyConns), "idle_timeout": "1h"}
 	}
 	route := object{
 		"@id": u.Name,

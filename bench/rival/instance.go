@@ -118,17 +118,22 @@ func fileLimit() int {
 	return int(min(l.Max, 1<<20))
 }
 
+// manyConns is more idle connections than any scenario has requests under way, so that nobody closes one to open it again. nginx
+// counts them by upstream, dyups by server and loop, so a bound that is reached means something else to each.
+// nginx allocates a place for each of them in every upstream when it starts, so 10,000 upstreams have 64 each.
+const manyConns = 1024
+
 // keepConns is how many idle connections a proxy may keep to one server of one upstream, 0 for none: see doc.go. Where all
 // requests go to the first upstream the others have none.
 func keepConns(s *Setup) int {
 	if !s.ByHost {
-		return 64
+		return min(manyConns, max(64, 640_000/len(s.Upstreams)))
 	}
 	servers := 0
 	for _, u := range s.Upstreams {
 		servers += len(u.Servers)
 	}
-	return min(64, fileLimit()/5/servers)
+	return min(manyConns, fileLimit()/5/servers)
 }
 
 // shown is the part of the upstreams that stands for all of them in the report, and what to say about the others.

@@ -542,7 +542,7 @@ func TestKeepConns(t *testing.T) {
 			t.Fatalf("%d connections are kept for each server of %d upstreams of %d", n, upstreams, servers)
 		}
 	}
-	f(1, 2, false, func(n int) bool { return n == 64 })
+	f(1, 2, false, func(n int) bool { return n == 1024 })
 	f(10000, 10, false, func(n int) bool { return n == 64 })
 	f(10, 2, true, func(n int) bool { return n > 0 && 20*n <= fileLimit()/5 })
 	f(fileLimit(), 1, true, func(n int) bool { return n == 0 })
