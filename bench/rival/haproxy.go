@@ -21,13 +21,13 @@ import (
 //   - Bodies by splice(2) stay in the kernel: 380 to 470 µs of CPU at 1 MB (4 rounds) against a median of 900 µs without (3
 //     rounds), under the same reservations as nginx's buffers. At 100 KB it was 49 µs (5 rounds), and 82 µs together with a
 //     tune.bufsize of 64 KiB (4 rounds), so the buffers stay at their default.
-//   - tune.pipesize: the kernel's pipes hold 64 KiB by default, and "when using TCP splicing, it can improve performance to increase
-//     pipe sizes". A megabyte is what dyups asks for, and the most that Linux gives a plain user (fs.pipe-max-size).
+//   - tune.pipesize: the kernel's pipes hold 64 KiB by default, and "when using TCP splicing, it can improve performance to
+//     increase pipe sizes". A megabyte is what dyups asks for, and the most that Linux gives a plain user (fs.pipe-max-size).
 //   - tune.pool-*-fd-ratio: connections to servers are not kept once a fifth of the open files is in use, which idle clients
 //     alone would do.
-//   - option redispatch 1 and retry-on: a request that a dead origin did not answer goes to another one at once, as with the others.
-//     By default only a failed connection is tried again, on the same server after a second, and "retries" stays at its 3. All
-//     that retry-on names costs a copy of each request.
+//   - option redispatch 1 and retry-on: a request that a dead origin did not answer goes to another one at once, as with the
+//     others. By default only a failed connection is tried again, on the same server after a second, and "retries" stays at its 3.
+//     All that retry-on names costs a copy of each request.
 //   - no strict-limits: the number of files wanted counts two sockets and two pipes for each connection that may be; the
 //     scenarios stay below the limit, and HAProxy would refuse to start.
 //   - The options -W (master-worker, which a reload needs) and -q: otherwise each server added or removed is four lines on
