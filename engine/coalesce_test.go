@@ -13,7 +13,7 @@ import (
 func TestCoalescer(t *testing.T) {
 	var k coalescer
 	turn := func(busy, events int) bool {
-		slept := k.due(busy)
+		slept := k.due(busy, 0)
 		k.came(events)
 		return slept
 	}
@@ -57,6 +57,28 @@ func TestCoalescer(t *testing.T) {
 	if naps < 1000-coalesceSkip {
 		t.Errorf("%d naps in 1000 turns under load", naps)
 	}
+}
+
+// TestCoalescerBulk: large bodies count twice, and where nothing else is in progress there is a nap for each event of them.
+func TestCoalescerBulk(t *testing.T) {
+	f := func(busy, bulk, events, want int) {
+		t.Helper()
+		k, naps := coalescer{last: 1}, 0
+		for range 1000 {
+			if k.due(busy, bulk) {
+				naps++
+			}
+			k.came(events)
+		}
+		if naps != want {
+			t.Errorf("%d naps for %d in progress, %d of them large", naps, busy, bulk)
+		}
+	}
+	f(1, 1, 1, 1000)
+	f(2, 2, 1, 1000)
+	f(2, 1, 1, 0)
+	f(8, 4, 2, 1000)
+	f(8, 3, 2, 0)
 }
 
 // TestCoalesce asks from many connections at once, so that loops take naps, with the directive on and off.

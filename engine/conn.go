@@ -60,6 +60,8 @@ type conn struct {
 	prev     *conn // the loop's list of clients
 	next     *conn
 
+	asked bool // whether it is paced
+	paced bool // the kernel spaces out what is sent on it; see paced
 	large bool // the last body that came in on it was one for a pipe
 	small bool // backends: the last answer fitted a slot of the inbox; sides of a tunnel: the last read did
 

@@ -94,6 +94,7 @@ type exchange struct {
 	pipe       *pipe // with a spliced body
 	upload     *pipe // with the request's, on its way to b
 	noSplice   bool  // the rest of this body is copied
+	bulk       bool  // a large body of it goes or went through a pipe
 	rate       int64 // proxy_limit_rate, bytes a second; 0: none
 	paced      bool  // the backend's timer ends a pause that the rate makes
 	pace       pace  // of limit_rate, while the client's conn points to it
@@ -333,6 +334,10 @@ func (ex *exchange) loc() *site.Location {
 func (ex *exchange) giveBack() {
 	ex.dropBackend()
 	ex.dropPipe()
+	if ex.bulk {
+		ex.bulk = false
+		ex.l.bulk--
+	}
 	ex.leaveQueue()
 	ex.leave(upstream.Neither)
 	ex.body.end(ex)

@@ -45,6 +45,7 @@ type Loop struct {
 	exs    []*exchange // free ones
 	pipes  []*pipe     // empty ones
 	piping int         // pipes that exchanges have
+	bulk   int         // exchanges that have had one
 
 	pools     map[*upstream.State]*idlePool
 	lastIdle  *idlePool // the pool used last: most requests go to few servers
@@ -194,7 +195,7 @@ func (l *Loop) sleep() []event {
 	}
 	ms := max((ns-l.nowNs)/int64(time.Millisecond)+1, 1)
 	dozes := l.eng.dozes && l.nowNs-l.activeNs < dozeNs
-	if dozes && l.site.site.Dyups.Coalesce && l.naps.due(l.busy+l.piping) {
+	if dozes && l.site.site.Dyups.Coalesce && l.naps.due(l.busy, l.bulk) {
 		nap(coalesceNap)
 	}
 	l.sleeping.Store(true)

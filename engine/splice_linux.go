@@ -77,21 +77,24 @@ var paced = func(fd int) bool {
 // takePipe lends the exchange a pipe if the rest of its body is to be spliced: a plain body of known length that goes out
 // as it came, to a client that is not behind.
 func (ex *exchange) takePipe() bool {
-	l := ex.l
 	if ex.pipe != nil {
 		return true
 	}
 	if ex.kind != codec.BodyLength || ex.remain < spliceMin || ex.noSplice || ex.c.out.len() > 0 || !ex.b.canRead {
 		return false
 	}
-	ex.pipe = l.lendPipe(ex.c.fd)
+	ex.pipe = ex.lendPipe(ex.c)
 	ex.noSplice = ex.pipe == nil
 	return ex.pipe != nil
 }
 
-// lendPipe gives an empty pipe for bytes to socket fd, nil if there is none to be had or copying is better.
-func (l *Loop) lendPipe(fd int) *pipe {
-	if l.piping >= pipesMax || paced(fd) {
+// lendPipe gives an empty pipe for bytes to c, nil if there is none to be had or copying is better.
+func (ex *exchange) lendPipe(c *conn) *pipe {
+	l := ex.l
+	if !c.asked {
+		c.asked, c.paced = true, paced(c.fd)
+	}
+	if l.piping >= pipesMax || c.paced {
 		return nil
 	}
 	var p *pipe
@@ -102,6 +105,10 @@ func (l *Loop) lendPipe(fd int) *pipe {
 		return nil
 	}
 	l.piping++
+	if !ex.bulk {
+		ex.bulk = true
+		l.bulk++
+	}
 	return p
 }
 

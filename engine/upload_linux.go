@@ -14,7 +14,7 @@ func (ex *exchange) takeUpload() bool {
 	if !ex.mayUpload() || c.in != nil || !c.canRead || c.early != 0 {
 		return false
 	}
-	ex.upload = ex.l.lendPipe(ex.b.fd)
+	ex.upload = ex.lendPipe(ex.b)
 	if ex.upload == nil {
 		ex.body.copied = true
 		return false
