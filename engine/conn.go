@@ -60,10 +60,11 @@ type conn struct {
 	prev     *conn // the loop's list of clients
 	next     *conn
 
-	asked bool // whether it is paced
-	paced bool // the kernel spaces out what is sent on it; see paced
-	large bool // the last body that came in on it was one for a pipe
-	small bool // backends: the last answer fitted a slot of the inbox; sides of a tunnel: the last read did
+	asked  bool // whether it is paced
+	paced  bool // the kernel spaces out what is sent on it; see paced
+	corked bool // what was sent last was to go with what follows
+	large  bool // the last body that came in on it was one for a pipe
+	small  bool // backends: the last answer fitted a slot of the inbox; sides of a tunnel: the last read did
 
 	// Backends.
 	server *upstream.Server
@@ -107,7 +108,23 @@ func (c *conn) received(n int, err syscall.Errno) (int, bool, syscall.Errno) {
 }
 
 // write sends p behind what is pending, keeping a copy of what the socket does not take.
-func (c *conn) write(p []byte) syscall.Errno {
+func (c *conn) write(p []byte) syscall.Errno { return c.send(p, 0) }
+
+// writeMore is write for output that more is expected to follow at once, with which the kernel is to send it: a segment less, and
+// the peer is woken once. If nothing follows, push sends it. Answers of 100 KB took 0.94 of the CPU (8 rounds in turn), of 1 MB as much
+// as before.
+func (c *conn) writeMore(p []byte) syscall.Errno { return c.send(p, msgMore) }
+
+// push sends what writeMore has left to the kernel.
+func (c *conn) push() {
+	if c.corked {
+		c.corked = false
+		_ = syscall.SetsockoptInt(c.fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1) // sends what is pending, tcp(7)
+	}
+}
+
+// send is write with flags of send(2).
+func (c *conn) send(p []byte, flags int) syscall.Errno {
 	if c.laterLen > 0 {
 		c.sendLater()
 	}
@@ -116,7 +133,8 @@ func (c *conn) write(p []byte) syscall.Errno {
 		return c.flush()
 	}
 	for c.canWrite && len(p) > 0 {
-		n, err := sysWrite(c.fd, p)
+		n, err := sysWrite(c.fd, p, flags)
+		c.corked = flags != 0
 		if p, err = c.wrote(p, n, err); err != 0 {
 			return err
 		}
@@ -150,7 +168,7 @@ func (c *conn) flush() syscall.Errno {
 				return 0
 			}
 		}
-		n, err := sysWrite(c.fd, b)
+		n, err := sysWrite(c.fd, b, 0)
 		rest, err := c.wrote(b, n, err)
 		if err != 0 {
 			return err

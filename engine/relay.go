@@ -278,6 +278,9 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 	if off == end || last && ex.keepConn && ex.c.writeLater(b[off:end]) {
 		return 0
 	}
+	if !last && ex.forPipe() {
+		return ex.c.writeMore(b[off:end])
+	}
 	return ex.c.write(b[off:end])
 }
 
@@ -389,6 +392,7 @@ func (ex *exchange) awaitClient() bool {
 // awaitBody arms the timeouts while the backend has nothing to read.
 func (ex *exchange) awaitBody() bool {
 	ex.b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
+	ex.c.push()
 	if ex.c.out.len() > 0 {
 		ex.clientBehind()
 	} else if ex.body.done {

@@ -25,11 +25,14 @@ func sysRead(fd int, p []byte) (int, syscall.Errno) {
 	}
 }
 
+// msgMore is MSG_MORE of send(2), which package syscall does not have.
+const msgMore = 0x8000
+
 // sysWrite writes p to a socket, without a signal when the peer is gone.
-func sysWrite(fd int, p []byte) (int, syscall.Errno) {
+func sysWrite(fd int, p []byte, flags int) (int, syscall.Errno) {
 	for {
 		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
-			uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
+			uintptr(len(p)), syscall.MSG_NOSIGNAL|uintptr(flags), 0, 0)
 		if e != syscall.EINTR {
 			return int(n), e
 		}

@@ -80,12 +80,17 @@ func (ex *exchange) takePipe() bool {
 	if ex.pipe != nil {
 		return true
 	}
-	if ex.kind != codec.BodyLength || ex.remain < spliceMin || ex.noSplice || ex.c.out.len() > 0 || !ex.b.canRead {
+	if !ex.forPipe() || ex.c.out.len() > 0 {
 		return false
 	}
 	ex.pipe = ex.lendPipe(ex.c)
 	ex.noSplice = ex.pipe == nil
 	return ex.pipe != nil
+}
+
+// forPipe reports whether what is left of the body is for a pipe, and some of it probably there.
+func (ex *exchange) forPipe() bool {
+	return ex.kind == codec.BodyLength && ex.remain >= spliceMin && !ex.noSplice && ex.b.canRead
 }
 
 // lendPipe gives an empty pipe for bytes to c, nil if there is none to be had or copying is better.
@@ -166,7 +171,7 @@ func (p *pipe) drain(c *conn) syscall.Errno {
 			return errno
 		}
 		p.n -= n
-		c.progress = true
+		c.progress, c.corked = true, false
 	}
 	return 0
 }

@@ -91,6 +91,44 @@ func TestSplice(t *testing.T) {
 	}
 }
 
+// TestSplicePush: the head of a large answer goes out at once, also when the body that it was to go with lets itself be waited for.
+func TestSplicePush(t *testing.T) {
+	body := bigBody(1 << 20)
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body))
+	goOn := make(chan bool)
+	o := origin(t, func(c net.Conn, br *bufio.Reader) {
+		for {
+			if _, err := http.ReadRequest(br); err != nil {
+				return
+			}
+			n := headRead - len(head) // so that the read of the head is full
+			if _, err := c.Write(append([]byte(head), body[:n]...)); err != nil || !<-goOn {
+				return
+			}
+			if _, err := c.Write(body[n:]); err != nil {
+				return
+			}
+		}
+	})
+	r := newRig(t, 1, fmt.Sprintf(spliceSite, o))
+	c := r.dialUnpaced("reno")
+	for i := range 3 { // from the second on the read of the head is short
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, err := c.r.Peek(len("HTTP/1.1 200 OK")); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, "the body to be waited for", func() bool { return r.in(phRelay) == 1 })
+		if n := r.count(func(c *conn) bool { return c.corked }); n != 0 {
+			t.Errorf("answer %d: what was sent waits for more", i)
+		}
+		goOn <- true
+		if _, got := c.read("GET"); got != string(body) {
+			t.Fatalf("answer %d: got another body of %d bytes, want %d", i, len(got), len(body))
+		}
+	}
+	close(goOn)
+}
+
 // TestSpliceCut: what a body that ends early or a client that leaves has in a pipe reaches nobody else.
 func TestSpliceCut(t *testing.T) {
 	body := bigBody(8 << 20)
