@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 const uploadSite = `log_format f '$request_length $upstream_bytes_sent $status';
@@ -174,10 +175,16 @@ func TestUploadUnspliced(t *testing.T) {
 	}
 }
 
-// inPipe has the backend take some of a body at each step, until all of it has come and its end is in the pipe.
-func (r *rig) inPipe(step chan<- bool) {
+// inPipe waits until a body is written, so that a slow client leaves no small rest of it, and has the backend take some of it at each
+// step, until all of it has come and its end is in the pipe.
+func (r *rig) inPipe(step chan<- bool, written <-chan struct{}) {
 	r.t.Helper()
 	defer close(step)
+	select {
+	case <-written:
+	case <-time.After(deadline):
+		r.t.Fatal("the body is not taken")
+	}
 	wait(r.t, "the end of a body in a pipe", func() bool {
 		select {
 		case step <- true:
@@ -245,8 +252,7 @@ func TestUploadEarlyAnswer(t *testing.T) {
 		<-done
 		return false
 	})
-	r.slowly(c, bigBody(400<<10))
-	r.inPipe(step)
+	r.inPipe(step, r.slowly(c, bigBody(800<<10)))
 	if _, got := c.read("POST"); got != "early" {
 		t.Errorf("got %q", got)
 	}
@@ -305,13 +311,13 @@ func TestUploadLeft(t *testing.T) {
 		})
 		release := sync.OnceFunc(func() { close(hold) })
 		t.Cleanup(release)
-		written := r.slowly(c, bigBody(400<<10))
+		written := r.slowly(c, bigBody(800<<10))
 		leave := func() { <-written; _ = c.Close() }
 		if early {
 			leave()
 			close(step)
 		} else {
-			r.inPipe(step)
+			r.inPipe(step, written)
 			leave()
 		}
 		release()
