@@ -17,13 +17,13 @@ import (
 func (ex *exchange) pickSticky(turn bool) int {
 	up, q := ex.up, &ex.query
 	servers := ex.homes()
-	q.Homes = q.Homes[:0]
+	backups := q.Homes[:0]
 	for k := range servers {
 		i := servers[(int(ex.c.serial%uint64(len(servers)))+k)%len(servers)]
 		s := up.Servers[i]
 		switch {
 		case turn && s.Backup:
-			q.Homes = append(q.Homes, i)
+			backups = append(backups, i)
 		case (turn || s.Drain) && up.Take(i, q):
 			return i
 		}
@@ -31,8 +31,9 @@ func (ex *exchange) pickSticky(turn bool) int {
 	if !turn {
 		return -1
 	}
+	q.Homes = backups
 	i := up.Pick(q)
-	q.Homes = q.Homes[:0] // the next try may be at another upstream
+	q.Homes = backups[:0] // the next try may be at another upstream
 	return i
 }
 

@@ -403,3 +403,26 @@ server { listen 127.0.0.1:0; location / { proxy_pass http://u; proxy_next_upstre
 	f("server "+failing+" route=f drain; server "+failing+"; server "+failing+"; server "+other+" backup;", "proxy_next_upstream_tries 4;", "f", 200, other)
 	f("server "+failing+" route=f drain;", "", "f", 500, "mine")
 }
+
+// TestStickyGone: the backups of a session mean nothing to a try that follows at an upstream which a change has made another.
+func TestStickyGone(t *testing.T) {
+	came, leave := make(chan bool), make(chan bool)
+	bad := origin(t, func(net.Conn, *bufio.Reader) { // closes what it accepts, when told
+		came <- true
+		<-leave
+	})
+	good := namedOrigin(t)
+	r := stickyRig(t, "sticky route $cookie_s;", good, good, good+" route=x backup", bad+" route=x")
+	first := r.store.Load().Lookup([]byte("u")).Spec()
+	for range 2 { // the server that a client is asked of first goes by its number
+		c := r.dial(0)
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nCookie: s=x\r\n\r\n")
+		<-came
+		r.update("u", "server "+good+" down; server "+good+" backup;")
+		leave <- true
+		c.want(200, good)
+		if errs := r.store.Apply([]upstream.Change{{Name: "u", Spec: first}}); errs[0] != nil {
+			t.Fatal(errs[0])
+		}
+	}
+}
