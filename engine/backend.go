@@ -102,7 +102,7 @@ func (ex *exchange) record(t site.Try) {
 // move takes a request that is to be tried again to the table in force, in which a server may stand no longer that its own table
 // would give it; the servers tried stay so. It reports whether the upstream is still there.
 func (ex *exchange) move() bool {
-	t := ex.l.eng.cfg.Store.Load()
+	t := ex.l.table()
 	up := ex.lookup(t)
 	if up == nil {
 		return false

@@ -129,6 +129,9 @@ func (l *Loop) post(f func()) {
 	}
 }
 
+// table is the table in force.
+func (l *Loop) table() *upstream.Table { return l.eng.cfg.Store.Load() }
+
 // run turns until stop. Each turn: what is ready, what was posted, what has more to do, what is overdue.
 func (l *Loop) run() {
 	runtime.LockOSThread()
@@ -322,7 +325,7 @@ func (l *Loop) sweep() {
 		l.release()
 	}
 	l.nextSweep = l.nowNs + period
-	t := l.eng.cfg.Store.Load()
+	t := l.table()
 	for _, p := range l.pools {
 		if p.retired() {
 			l.dropPool(p)

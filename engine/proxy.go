@@ -21,7 +21,7 @@ func (ex *exchange) proxy() bool {
 	if ex.r.ProxyPort == 0 {
 		ex.r.ProxyPort = 80
 	}
-	ex.table = ex.l.eng.cfg.Store.Load()
+	ex.table = ex.l.table()
 	was := ex.up
 	ex.up = nil
 	if !ex.target.HasPort && ex.target.Unix == "" {
@@ -53,7 +53,7 @@ func (ex *exchange) outdated() bool {
 	if !ex.listed {
 		return false
 	}
-	t := ex.l.eng.cfg.Store.Load()
+	t := ex.l.table()
 	if ex.table != t && ex.lookup(t) == ex.up {
 		ex.table = t // others have changed
 	}

@@ -278,7 +278,7 @@ func (ex *exchange) emit(off, end int, last bool) syscall.Errno {
 	if off == end || last && ex.keepConn && ex.c.writeLater(b[off:end]) {
 		return 0
 	}
-	if !last && ex.forPipe() {
+	if !last && ex.mayPipe() {
 		return ex.c.writeMore(b[off:end])
 	}
 	return ex.c.write(b[off:end])

@@ -80,7 +80,7 @@ func (ex *exchange) takePipe() bool {
 	if ex.pipe != nil {
 		return true
 	}
-	if !ex.forPipe() || ex.c.out.len() > 0 {
+	if !ex.mayPipe() || ex.c.out.len() > 0 {
 		return false
 	}
 	ex.pipe = ex.lendPipe(ex.c)
@@ -88,8 +88,8 @@ func (ex *exchange) takePipe() bool {
 	return ex.pipe != nil
 }
 
-// forPipe reports whether what is left of the body is for a pipe, and some of it probably there.
-func (ex *exchange) forPipe() bool {
+// mayPipe reports whether what is left of the body is for a pipe, and some of it probably there.
+func (ex *exchange) mayPipe() bool {
 	return ex.kind == codec.BodyLength && ex.remain >= spliceMin && !ex.noSplice && ex.b.canRead
 }
 
