@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ const defaultCheckTimeout = time.Minute
 func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) {
 	c := &Check{
 		Plus: true, Type: CheckHTTP, Interval: 5 * time.Second, Timeout: in.Timeout, Rise: 1, Fall: 1, Alive: defaultCheck.Alive,
-		URI: "/", KeepaliveRequests: 1,
+		KeepaliveRequests: 1,
 	}
 	if c.Timeout == 0 {
 		c.Timeout = defaultCheckTimeout
@@ -99,6 +100,9 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 		host = "localhost"
 	}
 	if c.Type == CheckHTTP {
+		if c.URI == "" {
+			c.URI = "/"
+		}
 		c.Send = "GET " + c.URI + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n"
 	}
 	return c, nil
@@ -117,10 +121,19 @@ func (c *Check) Matcher() *Match {
 }
 
 // healthCheck reads a health_check that stands in the block.
-func (p *parsing) healthCheck(d *conf.Directive) (err error) {
-	p.health, err = ParseHealthCheck(d, HealthCheckContext{Host: p.name, Match: p.opt.Match})
+func (p *parsing) healthCheck(d *conf.Directive) error {
+	c, err := ParseHealthCheck(d, HealthCheckContext{Host: p.name, Match: p.opt.Match})
+	p.health = AddCheck(p.health, c)
 	p.healthAt = d
 	return err
+}
+
+// AddCheck appends c to checks unless it is one of them.
+func AddCheck(checks []*Check, c *Check) []*Check {
+	if c == nil || slices.ContainsFunc(checks, func(o *Check) bool { return o.Question() == c.Question() }) {
+		return checks
+	}
+	return append(checks, c)
 }
 
 // settleChecks chooses between what the block says of checks and what is said elsewhere.
@@ -128,13 +141,13 @@ func (p *parsing) settleChecks() error {
 	s := p.spec
 	switch {
 	case !p.checked:
-		s.check = p.health
+		s.checks = p.health
 	case p.health != nil:
 		return p.healthAt.Errorf("stands beside \"check\", an upstream has one of them")
 	}
-	if s.check == nil && p.opt.Inherited != nil {
-		s.check = p.opt.Inherited(p.name)
-		s.inherited = s.check != nil
+	if s.checks == nil && p.opt.Inherited != nil {
+		s.checks = p.opt.Inherited(p.name)
+		s.inherited = s.checks != nil
 	}
 	return nil
 }
@@ -151,7 +164,7 @@ func (c *Check) healthCheck() *conf.Directive {
 	add(c.Jitter != 0, "jitter="+milliseconds(c.Jitter))
 	add(c.Fall != 1, "fails="+strconv.Itoa(c.Fall))
 	add(c.Rise != 1, "passes="+strconv.Itoa(c.Rise))
-	add(c.URI != "/", "uri="+c.URI)
+	add(c.URI != "" && c.URI != "/", "uri="+c.URI)
 	add(c.Port != 0, "port="+strconv.Itoa(int(c.Port)))
 	add(c.Type != CheckHTTP, "type="+c.Type.String())
 	add(c.DefaultDown, "mandatory")

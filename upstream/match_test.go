@@ -87,7 +87,7 @@ func TestMatchRefused(t *testing.T) {
 func TestHealthCheck(t *testing.T) {
 	opt := &Options{
 		Match:     func(name string) (string, bool) { return "status 204;\n", name == "ok" },
-		Inherited: func(name string) *Check { c := defaultCheck; return &c },
+		Inherited: func(name string) []*Check { c := defaultCheck; return []*Check{&c} },
 	}
 	const server = "server 127.0.0.1:1;\n"
 	parse := func(body string) (*Spec, error) {
@@ -104,6 +104,7 @@ func TestHealthCheck(t *testing.T) {
 		"health_check uri=/x host=www.test:8080;\n",
 		"health_check type=tcp;\n",
 		"health_check;\npanic_threshold 50%;\n",
+		"health_check;\nhealth_check uri=/x;\nhealth_check port=81 type=tcp;\n",
 	} {
 		s, err := parse(body)
 		if err != nil {
@@ -117,11 +118,15 @@ func TestHealthCheck(t *testing.T) {
 		}
 	}
 	s, _ := parse("health_check uri=/a match=ok;")
-	if c := s.check; c.Send != "GET /a HTTP/1.1\r\nHost: Up\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n" || c.Match != "status 204;\n" || c.DefaultDown {
+	if c := s.checks[0]; c.Send != "GET /a HTTP/1.1\r\nHost: Up\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n" || c.Match != "status 204;\n" || c.DefaultDown {
 		t.Errorf("check %+v", c)
 	}
+	s, _ = parse("health_check uri=/a match=ok; health_check match=ok uri=/a persistent mandatory; health_check uri=/a match=ok interval=5000ms;")
+	if len(s.checks) != 2 { // the third is the first
+		t.Errorf("%d checks", len(s.checks))
+	}
 	s, _ = parse("health_check host=www.test;")
-	if c := s.check; c.Send != "GET / HTTP/1.1\r\nHost: www.test\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n" {
+	if c := s.checks[0]; c.Send != "GET / HTTP/1.1\r\nHost: www.test\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n" {
 		t.Errorf("check %+v", c)
 	}
 	for body, want := range map[string]string{

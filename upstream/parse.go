@@ -18,8 +18,8 @@ type parsing struct {
 	checked bool
 	long    bool // Options.Brief, and a name was to be looked up
 
-	name     string // of the upstream
-	health   *Check // of health_check
+	name     string   // of the upstream
+	health   []*Check // of health_check
 	healthAt *conf.Directive
 }
 
@@ -37,7 +37,7 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "check_http_send", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).checkSend},
 	conf.Rule[*parsing]{Name: "check_http_expect_alive", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).checkAlive},
 	conf.Rule[*parsing]{Name: "check_keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).checkKeepalive},
-	conf.Rule[*parsing]{Name: "health_check", In: conf.Upstream, Max: -1, Set: (*parsing).healthCheck},
+	conf.Rule[*parsing]{Name: "health_check", In: conf.Upstream, Max: -1, Many: true, Set: (*parsing).healthCheck},
 	conf.Rule[*parsing]{Name: "panic_threshold", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).panicThreshold},
 	conf.Rule[*parsing]{Name: "sticky", In: conf.Upstream, Min: 2, Max: -1, Set: (*parsing).sticky},
 	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},

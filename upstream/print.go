@@ -216,8 +216,10 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 	if s.zone != nil {
 		add("zone", s.zone...)
 	}
-	if s.check != nil && !s.inherited {
-		ds = append(ds, s.check.directives()...)
+	if !s.inherited {
+		for _, c := range s.checks {
+			ds = append(ds, c.directives()...)
+		}
 	}
 	if s.panic > 0 {
 		add("panic_threshold", strconv.Itoa(s.panic)+"%")

@@ -37,7 +37,7 @@ type Check struct {
 
 	Plus             bool          // it is a health_check, as NGINX Plus has it
 	Jitter           time.Duration // what may be added to Interval, of a health_check
-	URI, Host        string        // that Send asks for; Host only if host= says so
+	URI, Host        string        // that Send asks for, of a health_check of type http; Host only if host= says so
 	Persistent       bool          // as written: health is kept in any case
 	MatchName, Match string        // name and text of the match block; "" instead of one: Alive decides
 }
@@ -45,7 +45,7 @@ type Check struct {
 // Question is the check without what makes no difference to what a server is asked and how its answers are taken: two checks that
 // have the same one can be one.
 func (c Check) Question() Check {
-	c.URI, c.Host, c.Persistent = "", "", false // of the first two Send is made
+	c.Host, c.Persistent = "", false // Send has the Host
 	if c.MatchName != "" {
 		c.MatchName = "match"
 	}
@@ -115,11 +115,11 @@ func checkType(v conf.Value) (CheckType, error) {
 
 // checks is what the check directives of the block say so far; their order does not matter.
 func (p *parsing) checks() *Check {
-	if p.spec.check == nil {
+	if p.spec.checks == nil {
 		c := defaultCheck
-		p.spec.check = &c
+		p.spec.checks = []*Check{&c}
 	}
-	return p.spec.check
+	return p.spec.checks[0]
 }
 
 func (p *parsing) checkSend(d *conf.Directive) error {

@@ -23,9 +23,9 @@ type Spec struct {
 	zone      []string // arguments of zone
 	queue     queueSpec
 	sticky    *Sticky
-	check     *Check
-	panic     int  // of panic_threshold, percent; 0: none
-	inherited bool // check is that of Options.Inherited
+	checks    []*Check // several health_checks, or one check
+	panic     int      // of panic_threshold, percent; 0: none
+	inherited bool     // checks are those of Options.Inherited
 	plan      *lb.Plan
 
 	resolver        *Resolver // of resolver, which names servers for the names of lines; nil: that of the http block
@@ -100,10 +100,9 @@ type Options struct {
 	// Look gives the first addresses of the block's "server NAME resolve" lines, one list for each name and in the order of
 	// Canonical; nil for one that is not known, which is no error. It may block, for a bounded time. nil: nothing is known.
 	Look func([]Name) [][]Address
-	// Match gives the text of a match block; Inherited the check of an upstream whose block has none, nil for none. They may be
-	// nil.
+	// Match gives the text of a match block; Inherited the checks of an upstream whose block has none. They may be nil.
 	Match     func(name string) (text string, ok bool)
-	Inherited func(name string) *Check
+	Inherited func(name string) []*Check
 	// End is where an error about something missing points when the block is empty; otherwise that is the end of the
 	// block's last directive.
 	End conf.Pos
@@ -144,7 +143,7 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 		Name: c.Name, Source: c.Source, Method: methodNames[s.method], HashKey: s.hashKey, NeedsAddr: s.method == lb.IPHash,
 		Keepalive: s.keepalive.conns, KeepaliveRequests: s.keepalive.requests,
 		KeepaliveTime: s.keepalive.time, KeepaliveTimeout: s.keepalive.timeout,
-		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Sticky: s.sticky, Check: s.check, Timed: s.timed(), LastByte: s.options.LastByte,
+		QueueMax: s.queue.max, QueueTimeout: s.queue.timeout, Sticky: s.sticky, Checks: s.checks, Timed: s.timed(), LastByte: s.options.LastByte,
 		Servers: make([]*Server, len(s.servers)), spec: s, key: keyOf([]byte(c.Name)),
 	}
 	servers := make([]Server, len(s.servers))

@@ -42,7 +42,8 @@ type Upstream struct {
 	// response header has come, or with LastByte at its end, or when the try ends before that.
 	Timed, Waiting, LastByte bool
 	Sticky                   *Sticky // nil: no sessions
-	Check                    *Check  // nil: servers are not asked
+	// Checks are what servers are asked. One that fails any of them gets no requests. Empty: they are not asked.
+	Checks []*Check
 	// PanicBelow is panic_threshold: with less than that many percent of the servers healthy, by active checks, all get requests.
 	PanicBelow int // 0: never
 	// Requests that find no server wait in Queue, QueueMax of them at most and for QueueTimeout. 0: they do not wait, but some

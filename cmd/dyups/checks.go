@@ -10,14 +10,14 @@ import (
 
 // checkSet is what the http block says of health checks. It is not written again.
 type checkSet struct {
-	match map[string]string          // text of the match blocks
-	of    map[string]*upstream.Check // of the health_check of locations, by the upstream's name in lower case
+	match map[string]string            // text of the match blocks
+	of    map[string][]*upstream.Check // of the health_checks of locations, by the upstream's name in lower case
 }
 
 // newCheckSet reads the match blocks and the health_check directives of a site.
 func newCheckSet(s *site.Site) (*checkSet, error) {
 	first := map[string]conf.Pos{}
-	set := &checkSet{match: map[string]string{}, of: map[string]*upstream.Check{}}
+	set := &checkSet{match: map[string]string{}, of: map[string][]*upstream.Check{}}
 	for _, d := range s.Matches {
 		name := d.Args[0]
 		if name.Text == "" {
@@ -32,19 +32,13 @@ func newCheckSet(s *site.Site) (*checkSet, error) {
 		}
 		set.match[name.Text] = string(conf.Print(d.Block))
 	}
-	firstCheck := map[string]conf.Pos{}
 	for _, h := range s.HealthChecks {
 		c, err := upstream.ParseHealthCheck(h.Directive, upstream.HealthCheckContext{Host: h.Host, Timeout: h.Timeout, Match: set.text})
 		if err != nil {
 			return nil, err
 		}
 		key := strings.ToLower(h.Upstream)
-		// An upstream has one check. Locations that ask for the same one mean that one.
-		if o := set.of[key]; o != nil && o.Question() != c.Question() {
-			return nil, h.Directive.Errorf("is another one of upstream %q than the first, at %s; an upstream has one check", h.Upstream, firstCheck[key].From(h.Directive.Name.Pos))
-		} else if o == nil {
-			set.of[key], firstCheck[key] = c, h.Directive.Name.Pos
-		}
+		set.of[key] = upstream.AddCheck(set.of[key], c)
 	}
 	return set, nil
 }
@@ -54,8 +48,8 @@ func (s *checkSet) text(name string) (string, bool) {
 	return text, ok
 }
 
-// check gives the check of an upstream that has none of its own.
-func (s *checkSet) check(name string) *upstream.Check {
+// checks gives the checks of an upstream that has none of its own.
+func (s *checkSet) checks(name string) []*upstream.Check {
 	if len(s.of) == 0 {
 		return nil
 	}

@@ -152,7 +152,7 @@ func upstreamOptions(ctx context.Context, current func() *configuration, env *si
 	return upstream.Options{
 		Compile:   func(text string) (any, error) { return current().site.Compile(text) },
 		Match:     func(name string) (string, bool) { return current().checks.text(name) },
-		Inherited: func(name string) *upstream.Check { return current().checks.check(name) },
+		Inherited: func(name string) []*upstream.Check { return current().checks.checks(name) },
 		Resolve:   func(host string) ([]netip.Addr, error) { return lookupHost(ctx, host) },
 		Resolver: func(d *conf.Directive) (*upstream.Resolver, error) {
 			r, err := site.ParseResolver(d, env)

@@ -41,8 +41,8 @@ type level struct {
 	proxy  proxyDraft
 	script *[]*op // where set, if, return, rewrite and break go
 	own    map[string]bool
-	health *conf.Directive // health_check
-	blocks []func() error  // nested blocks, compiled when everything else at this level is known
+	health []*conf.Directive // health_check
+	blocks []func() error    // nested blocks, compiled when everything else at this level is known
 
 	resolverTimeout time.Duration
 }

@@ -78,8 +78,8 @@ func proxyRules() []rule {
 			l.proxy.pass = d
 			return l.setContent(d, Proxy)
 		}},
-		{Name: "health_check", In: conf.Location, Max: -1, Set: func(l *level, d *conf.Directive) error {
-			l.health = d
+		{Name: "health_check", In: conf.Location, Max: -1, Many: true, Set: func(l *level, d *conf.Directive) error {
+			l.health = append(l.health, d)
 			return nil
 		}},
 		{Name: "proxy_bind", In: inLoc, Min: 1, Max: 2, Set: setProxyBind},
@@ -254,7 +254,7 @@ func (l *level) settle() error {
 	l.settleResolver()
 	if l.proxy.pass == nil {
 		if l.health != nil {
-			return l.health.Errorf("needs a proxy_pass in the same location")
+			return l.health[0].Errorf("needs a proxy_pass in the same location")
 		}
 		return nil
 	}
@@ -271,23 +271,22 @@ func (l *level) settle() error {
 	}
 	l.settleCookies(&p)
 	l.settleHide(&p)
-	if err := l.settleHealth(&p); err != nil {
-		return err
+	for _, d := range l.health {
+		if err := l.settleHealth(&p, d); err != nil {
+			return err
+		}
 	}
 	l.loc.Proxy = &p
 	l.loc.auto = l.ctx == conf.Location && strings.HasSuffix(l.loc.Prefix, "/")
 	return nil
 }
 
-// settleHealth notes the location's health_check.
-func (l *level) settleHealth(p *ProxyConf) error {
-	if l.health == nil {
-		return nil
-	}
+// settleHealth notes a health_check of the location.
+func (l *level) settleHealth(p *ProxyConf, d *conf.Directive) error {
 	if p.Upstream == "" {
-		return l.health.Errorf("needs a proxy_pass to the fixed name of an upstream, found %q", l.proxy.pass.Args[0].Text)
+		return d.Errorf("needs a proxy_pass to the fixed name of an upstream, found %q", l.proxy.pass.Args[0].Text)
 	}
-	h := HealthCheck{Directive: l.health, Upstream: p.Upstream, Host: l.checkHost(p), Timeout: p.ReadTimeout}
+	h := HealthCheck{Directive: d, Upstream: p.Upstream, Host: l.checkHost(p), Timeout: p.ReadTimeout}
 	l.b.site.HealthChecks = append(l.b.site.HealthChecks, h)
 	return nil
 }

@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ type Checker struct {
 	mu      sync.Mutex // guards all below and the fields of probers that say so
 	closed  bool
 	probers map[target]*prober
-	of      map[*upstream.State]*prober
+	of      map[*upstream.State][]*prober          // that ask the server
 	panicky map[*upstream.State]*upstream.Upstream // of servers of upstreams with PanicBelow: what they stand in
 }
 
@@ -49,9 +50,17 @@ type target struct {
 	check upstream.Check
 }
 
-// targetOf is the target of a server that is asked: the same one for all upstreams that ask it alike.
-func targetOf(u *upstream.Upstream, s *upstream.Server) target {
-	return target{s.Label, u.Check.Question()}
+// targetOf is the target of a server in one of its checks: the same one for all upstreams that ask it alike.
+func targetOf(s *upstream.Server, check *upstream.Check) target {
+	return target{s.Label, check.Question()}
+}
+
+// kind is what the log calls the check.
+func (t *target) kind() string {
+	if t.check.URI == "" {
+		return t.check.Type.String()
+	}
+	return t.check.Type.String() + " " + t.check.URI
 }
 
 // New makes a Checker of the servers in store, and is told of its changes from then on. log gets a line when the health of a
@@ -61,7 +70,7 @@ func New(store *upstream.Store, log func(level int, msg string)) (*Checker, erro
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the workers of health checks: %w", err)
 	}
-	c := &Checker{log: log, pool: pool, probers: map[target]*prober{}, of: map[*upstream.State]*prober{},
+	c := &Checker{log: log, pool: pool, probers: map[target]*prober{}, of: map[*upstream.State][]*prober{},
 		panicky: map[*upstream.State]*upstream.Upstream{}}
 	store.OnNew(c.isNew)
 	store.Watch(c.changed)
@@ -85,7 +94,7 @@ func (c *Checker) Close() {
 }
 
 // checked reports whether a server is asked at all.
-func checked(u *upstream.Upstream, s *upstream.Server) bool { return u.Check != nil && !s.Down }
+func checked(u *upstream.Upstream, s *upstream.Server) bool { return len(u.Checks) > 0 && !s.Down }
 
 // isNew bars a server that nobody can see yet, or that was marked down and so was not asked, if it is known or taken to be unhealthy.
 func (c *Checker) isNew(u *upstream.Upstream, s *upstream.Server) {
@@ -93,17 +102,18 @@ func (c *Checker) isNew(u *upstream.Upstream, s *upstream.Server) {
 		return
 	}
 	c.mu.Lock()
-	p := c.probers[targetOf(u, s)]
-	c.mu.Unlock()
-	if p != nil && !p.up.Load() || p == nil && u.Check.DefaultDown {
-		s.State.Bar()
+	defer c.mu.Unlock()
+	for _, check := range u.Checks {
+		if p := c.probers[targetOf(s, check)]; p != nil && !p.up.Load() || p == nil && check.DefaultDown {
+			s.State.Bar()
+		}
 	}
 }
 
 // changed follows the table.
 func (c *Checker) changed(old, now *upstream.Table) {
 	now.Diff(old, func(before, after *upstream.Upstream) {
-		if (before == nil || before.Check == nil) && (after == nil || after.Check == nil) {
+		if (before == nil || len(before.Checks) == 0) && (after == nil || len(after.Checks) == 0) {
 			return
 		}
 		c.mu.Lock()
@@ -141,54 +151,78 @@ func (c *Checker) changed(old, now *upstream.Table) {
 // servers of a change at once, nor in step ever after. The module takes the whole interval for it.
 func firstWithin(interval time.Duration) time.Duration { return min(time.Second, interval/10) }
 
-// attach has a server's State follow the prober of its target; mu is held. One that was asked before, in another way, keeps its
+// attach has a server's State follow the probers of its targets; mu is held. One that was asked before, in another way, keeps its
 // health until the new answers say otherwise.
 func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
-	at := targetOf(u, s)
-	p := c.probers[at]
-	if p == nil {
-		p = newProber(c, at, s)
-		p.known = !s.State.Barred()
-		p.up.Store(p.known)
-		p.since = time.Now()
-		if was := c.of[s.State]; was != nil { // in a panic those that are ill are not barred
-			p.known = was.known
-			p.up.Store(was.up.Load())
-			p.since = was.since
+	was := worst(c.of[s.State])
+	for _, check := range u.Checks {
+		at := targetOf(s, check)
+		p := c.probers[at]
+		if p == nil {
+			p = newProber(c, at, s)
+			c.probers[at] = p
+			p.known = !s.State.Barred() || !check.DefaultDown
+			p.up.Store(p.known)
+			p.since = time.Now()
+			if was != nil { // in a panic those that are ill are not barred
+				p.known = was.known
+				p.up.Store(was.up.Load())
+				p.since = was.since
+			}
+			p.again(rand.N(firstWithin(at.check.Interval) + 1))
 		}
-		c.probers[at] = p
-		p.again(rand.N(firstWithin(at.check.Interval) + 1))
+		if p.states[s.State]++; p.states[s.State] == 1 {
+			c.of[s.State] = append(c.of[s.State], p)
+		}
 	}
-	p.states[s.State]++
-	c.of[s.State] = p
 	switch {
 	case u.PanicBelow > 0: // settle comes next: what gets requests in a panic must get them all the while
-	case !p.up.Load():
+	case !worst(c.of[s.State]).up.Load():
 		s.State.Bar()
-	case s.State.Barred():
+	default:
 		s.State.Unbar(upstream.NowNs())
 	}
 }
 
-// detach ends that for the server as it was; mu is held. The State is let go if nothing follows.
+// detach ends that for the server as it was; mu is held. The State is let go if nothing that follows holds it.
 func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
-	at := targetOf(u, s)
-	p := c.probers[at]
-	if p == nil {
-		return
+	for _, check := range u.Checks {
+		at := targetOf(s, check)
+		p := c.probers[at]
+		if p == nil {
+			continue
+		}
+		if p.states[s.State]--; p.states[s.State] > 0 {
+			continue
+		}
+		delete(p.states, s.State)
+		if len(p.states) == 0 {
+			delete(c.probers, at)
+			p.stop()
+		}
+		left := slices.DeleteFunc(c.of[s.State], func(o *prober) bool { return o == p })
+		c.of[s.State] = left
+		if len(left) == 0 {
+			delete(c.of, s.State)
+		}
+		if w := worst(left); w == nil || w.up.Load() {
+			s.State.Unbar(upstream.NowNs())
+		}
 	}
-	if p.states[s.State]--; p.states[s.State] > 0 {
-		return
+}
+
+// worst is the prober whose word counts for a server that all of these ask: the first for which it is ill, else that for which it
+// has to pass yet, else any; nil if nobody asks.
+func worst(all []*prober) (w *prober) {
+	for _, p := range all {
+		switch {
+		case !p.up.Load() && p.known:
+			return p
+		case w == nil || !p.up.Load() && w.up.Load():
+			w = p
+		}
 	}
-	delete(p.states, s.State)
-	if c.of[s.State] == p {
-		delete(c.of, s.State)
-		s.State.Unbar(upstream.NowNs())
-	}
-	if len(p.states) == 0 {
-		delete(c.probers, at)
-		p.stop()
-	}
+	return w
 }
 
 // turn says what the server is from now on; mu is held.
@@ -216,11 +250,16 @@ func (c *Checker) result(p *prober, err error) bool {
 	case !up && err == nil && p.rises >= k.Rise:
 		p.known = true
 		p.turn(true)
+		word := "is healthy"
 		for s := range p.states {
-			s.Unbar(upstream.NowNs())
+			if worst(c.of[s]).up.Load() {
+				s.Unbar(upstream.NowNs())
+			} else {
+				word = "is healthy again by one check, not by all"
+			}
 		}
 		c.settleAll(p)
-		c.log(levelNotice, fmt.Sprintf("server %s is healthy: it has passed %d checks (%s)", p.at.label, p.rises, k.Type))
+		c.log(levelNotice, fmt.Sprintf("server %s %s: it has passed %d checks (%s)", p.at.label, word, p.rises, p.at.kind()))
 	case (up || !p.known) && err != nil && p.falls >= k.Fall:
 		p.known = true
 		p.turn(false)
@@ -230,7 +269,7 @@ func (c *Checker) result(p *prober, err error) bool {
 			}
 		}
 		c.settleAll(p)
-		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, k.Type, err))
+		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, p.at.kind(), err))
 	}
 	if k.Plus {
 		p.again(k.Interval + time.Duration(rand.Int64N(int64(k.Jitter)+1)))

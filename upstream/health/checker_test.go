@@ -321,7 +321,7 @@ func TestTypes(t *testing.T) {
 		t.Helper()
 		b.set("u", "check interval=10 rise=1 fall=1 timeout=5000 default_down="+fmt.Sprint(up)+" "+check+"; server "+server+"; server 127.0.0.1:1 down;")
 		u := b.upstream("u")
-		at := targetOf(u, u.Servers[0])
+		at := targetOf(u.Servers[0], u.Checks[0])
 		b.until(check+" of "+server, func() bool {
 			b.c.mu.Lock()
 			defer b.c.mu.Unlock()

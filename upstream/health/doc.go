@@ -14,8 +14,8 @@
 //
 //	administrative   down ──► never      drain ──► sessions only      (up)
 //	                                                                   │
-//	active check     barred ◄── Fall failures ── well                  ▼
-//	                    └────── Rise successes ──► slow start ──► may be picked, unless
+//	active checks    barred ◄── Fall failures of one ── well           ▼
+//	                    └── Rise successes of all ──► slow start ──► may be picked, unless
 //	passive          failed: max_fails within fail_timeout; then one request is let through,
 //	                    and its success begins the slow start
 //	load             full: max_conns
@@ -24,9 +24,9 @@
 // Each column is on its own: a server is picked when none of them stands in the way. upstream.Why tells which one does. When all
 // servers are out, requests get 502 and the log "no live upstreams", as in nginx, or wait in the upstream's queue.
 //
-// With panic_threshold the column of the active check gives way while less than that share of the servers is healthy: few servers
+// With panic_threshold the column of the active checks gives way while less than that share of the servers is healthy: few servers
 // that are well would not stand the load of all. Servers that are new and have to pass first do not count until they have passed, or
-// have failed Fall checks, and get nothing by a panic before.
+// have failed Fall times, and get nothing by a panic before.
 //
 // # Sources and differences
 //
@@ -37,6 +37,6 @@
 // Plus's; a match block sees a head of up to 64 KiB, a longer one fails, and 256 KiB of a body. A server that is marked down is not
 // asked. The first probe is made at random within a tenth of the interval, and a second at most, where the module takes the whole
 // interval. Further times are spread by a tenth, where the module asks in step; those of health_check by its jitter. An upstream has
-// one check: that of its block or command, else the health_check of a location. Locations with equal ones share it; that several
-// different ones hold for an upstream, as in NGINX Plus, is not there.
+// one check, or any number of health_checks: those of its block or command, else those of locations, equal ones once. A server gets
+// requests while all of them pass, as in NGINX Plus; a new one has to pass those first that are mandatory.
 package health

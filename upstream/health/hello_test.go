@@ -22,7 +22,7 @@ func TestHello(t *testing.T) {
 		b.until("a check of "+addr, func() bool {
 			b.c.mu.Lock()
 			defer b.c.mu.Unlock()
-			p := b.c.probers[targetOf(u, u.Servers[0])]
+			p := b.c.probers[targetOf(u.Servers[0], u.Checks[0])]
 			return p.known && p.rises+p.falls > 1
 		})
 		if got := b.picks("u") == "0"; got != up {

@@ -108,7 +108,7 @@ func TestKeepaliveVerdict(t *testing.T) {
 			b.until(fmt.Sprintf("10 checks with %.60q", answer), func() bool {
 				b.c.mu.Lock()
 				defer b.c.mu.Unlock()
-				p := b.c.probers[targetOf(u, u.Servers[0])]
+				p := b.c.probers[targetOf(u.Servers[0], u.Checks[0])]
 				return p.rises >= 10 || p.falls >= 10
 			})
 			if got := b.picks("u") == "0"; got != up {

@@ -21,7 +21,7 @@ func (c *Checker) settleAll(p *prober) {
 func (c *Checker) settle(u *upstream.Upstream) {
 	all, well := 0, 0
 	for _, s := range u.Servers {
-		if p := c.of[s.State]; p != nil && p.known {
+		if p := worst(c.of[s.State]); p != nil && p.known {
 			all++
 			if p.up.Load() {
 				well++
@@ -30,7 +30,7 @@ func (c *Checker) settle(u *upstream.Upstream) {
 	}
 	panics := well*100 < u.PanicBelow*all
 	for _, s := range u.Servers {
-		p := c.of[s.State]
+		p := worst(c.of[s.State])
 		switch {
 		case p == nil:
 		case !p.up.Load() && (!panics || !p.known):

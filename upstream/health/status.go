@@ -18,7 +18,7 @@ import (
 // Formats are the forms of the status page, the values of check_status; the first is the default.
 var Formats = []string{"html", "csv", "json"}
 
-// status is a row of the status page: one server of one upstream that is asked.
+// status is a row of the status page: one check of one server of one upstream.
 type status struct {
 	index          int // among all rows, those included that a filter hides
 	upstream, name string
@@ -26,6 +26,7 @@ type status struct {
 	rise, fall     int       // checks in a row that it has passed, or failed
 	since          time.Time // when it came to be so; zero: not known
 	kind           string
+	uri            string // of a health_check of type http
 	port           uint16 // 0: the server's own
 }
 
@@ -47,7 +48,8 @@ func (s *status) sinceText() string {
 // Handler answers with the state of all servers that are asked, as check_status of nginx_upstream_check_module does: in format,
 // or in that of the argument "format"; those only that are as the argument "status" ("up", "down") says. The generation is that
 // of the table. The JSON form also has since when a server is up or down: a time of RFC 3339, which no update of the upstream, of its
-// other servers or of the way of asking changes.
+// other servers or of the way of asking changes; and the uri of a health_check, as a server has a row for each of those. No row has a
+// word about others: a server gets requests when all of its rows are up.
 func (c *Checker) Handler(store *upstream.Store, format string) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		if !ctx.IsGet() && !ctx.IsHead() {
@@ -88,13 +90,15 @@ func (c *Checker) statuses(t *upstream.Table, only string) []status {
 			if !checked(u, s) {
 				continue
 			}
-			r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: u.Check.Type.String(), port: u.Check.Port}
-			index++
-			if p := c.probers[targetOf(u, s)]; p != nil {
-				r.up, r.rise, r.fall, r.since = p.up.Load(), p.rises, p.falls, p.since
-			}
-			if only != "up" && only != "down" || only == r.word() {
-				rows = append(rows, r)
+			for _, check := range u.Checks {
+				r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: check.Type.String(), uri: check.URI, port: check.Port}
+				index++
+				if p := c.probers[targetOf(s, check)]; p != nil {
+					r.up, r.rise, r.fall, r.since = p.up.Load(), p.rises, p.falls, p.since
+				}
+				if only != "up" && only != "down" || only == r.word() {
+					rows = append(rows, r)
+				}
 			}
 		}
 		return true
@@ -127,8 +131,8 @@ func writeJSON(b *bytes.Buffer, rows []status, generation uint64) {
 		if i == len(rows)-1 {
 			comma = ""
 		}
-		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d, \"since\": %q}%s\n",
-			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, r.sinceText(), comma)
+		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d, \"since\": %q, \"uri\": %s}%s\n",
+			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, r.sinceText(), quote(r.uri), comma)
 	}
 	b.WriteString("  ]\n}}\n")
 }
