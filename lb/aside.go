@@ -22,13 +22,14 @@ func (g *group) look(now int64) {
 // success, brings back what has recovered. Both are done under a lock that is tried and never waited for: whoever does
 // not get it goes on without, and the next pick that finds the same does it.
 type aside struct {
-	lock  atomic.Bool
-	count atomic.Int32
-	set   []atomic.Uint64 // bit i%64 of word i/64: peer i is set aside; written under lock
-	due   atomic.Int64    // NowNs from which one may be let through
-	seen  atomic.Uint64   // recoveries when members were last brought back
-	next  atomic.Int64    // NowNs before which nothing is brought back
-	word  [1]atomic.Uint64
+	lock    atomic.Bool
+	count   atomic.Int32
+	set     []atomic.Uint64 // bit i%64 of word i/64: peer i is set aside; written under lock
+	due     atomic.Int64    // NowNs from which one may be let through
+	changes atomic.Uint32   // how often the set has changed
+	seen    atomic.Uint64   // recoveries when members were last brought back
+	next    atomic.Int64    // NowNs before which nothing is brought back
+	word    [1]atomic.Uint64
 }
 
 // smallGroup is the number of members up to which a change of state is seen by the next pick. In larger groups peers
@@ -88,7 +89,8 @@ func (g *group) setAsideAll(now int64) {
 func (g *group) changed() {
 	g.roll.count()
 	g.read.Store(0)
-	if int(g.roll.live.Load()) == len(g.slots) {
+	g.aside.changes.Add(1)
+	if !g.small && int(g.roll.live.Load()) == len(g.slots) {
 		g.line.Store(&g.turn)
 	} else {
 		g.line.Store(nil)

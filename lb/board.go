@@ -36,7 +36,7 @@ type tally struct {
 
 // join makes the board of a group for plan p and seats its members. Without a load it keeps the sum of places.
 func (g *group) join(load func(*peer, int64) float64, p *Plan) {
-	if len(g.members) == 0 {
+	if len(g.members) == 0 || g.small {
 		return
 	}
 	b := &board{

@@ -13,11 +13,11 @@
 // slow_start Live.Start when a server is new or well again. Live.Bar keeps a peer out of all picks while an active check says so.
 // Sessions that stick to a server take their place with a Taker (BindTaker), which also serves peers that drain; where that is a
 // backup, by Query.Homes, so that the primaries go before it. Pick runs on any goroutine, waits for no lock, and allocates only
-// when a Tried grows for the first time past four peers, and 4 bytes for each slot of a turn once its set of dead peers has stood
-// for a while.
+// when a Tried grows for the first time past four peers, 4 bytes for each slot of a turn once its set of dead peers has stood
+// for a while, and half a kilobyte when something happens for the first time in a small group (weighing).
 //
 //	method                         follows                                               cost of a pick
-//	RoundRobin                     nginx: ngx_http_upstream_round_robin.c                O(1); O(log n) after a death
+//	RoundRobin                     nginx: ngx_http_upstream_round_robin.c                O(1); O(log n) after a death, see below
 //	IPHash                         nginx: ngx_http_upstream_ip_hash_module.c             a try; O(log n) with weights
 //	Hash                           nginx: ngx_http_upstream_hash_module.c                a try; O(log n) with weights
 //	ConsistentHash                 nginx: ngx_http_upstream_hash_module.c (ketama, 160)  a try
@@ -31,7 +31,8 @@
 // another one, 20 times, and then to go by round robin, so that with half of the peers dead there are two on the
 // average. A peer that is known to be dead costs its bit in a set. Of a pick that is retried in the same request, the
 // fifth and later ones are O(n) for LeastConn and LeastTime. When every member of a group is busy (max_conns) or tried,
-// finding that out is O(n) for all but these two.
+// finding that out is O(n) for all but these two. A group of up to 16 members looks at each of them in the picks of round robin that
+// follow an event, until there has been none for a turn, and in each pick of least_conn: some 2 ns a member.
 //
 // What is O(n) and shared by many picks: a set of dead peers that has stood for as many picks as a turn has slots is taken
 // out of the turn for good, until it changes (about 1 ns a slot); when eight dead peers are met in one pick, all are looked at, once for them
@@ -42,13 +43,18 @@
 // # What is exact
 //
 //   - Round robin with all peers up is nginx's smooth order to the pick, as long as the weights fit a turn (below) and
-//     until the count of picks begins anew after 4 billion. With peers set aside it is that order without them: each of
-//     the others has its weight in every turn. In the pick in which the set changes the position jumps.
+//     until the count of picks begins anew after 4 billion.
+//   - Groups of 2 to 16 members give nginx's order whatever happens, under round robin, where a hash falls back to it, and under
+//     least_conn: failures lower a weight for a while (effective_weight), and peers that are tried, full, dead or back leave their mark on
+//     what follows, to the pick. So it is for picks one after the other; those of the same moment go by the rule for large
+//     groups. Not with slow_start, which nginx has not.
+//   - In larger groups with peers set aside it is that order without them: each of the others has its weight in every turn. In
+//     the pick in which the set changes the position jumps.
 //   - Placement of ip_hash, hash and hash consistent is nginx's for every key, weight and set of dead peers.
 //   - least_conn and least_time pick a peer whose load is the least of all that may be used, whenever no other pick or
 //     release is going on; otherwise the least of a moment ago. Loads are compared as float32: requests for a unit of
-//     weight that differ by less than 1 in 8 million count as equal. Equals come in the order of the rotation where its
-//     next 16 slots hold one, else by index, where nginx's order depends on picks before. Averages of least_time are
+//     weight that differ by less than 1 in 8 million count as equal, except in small groups. Equals come in the order of the
+//     rotation where its next 16 slots hold one, else by index, but in small groups of least_conn as nginx has them. Averages of least_time are
 //     nginx's to the millisecond.
 //   - max_conns is never exceeded, and one probe is one probe.
 //
@@ -81,8 +87,8 @@
 //
 // # Where it differs from nginx, and why
 //
-//   - A failure does not lower a peer's weight for a while (effective_weight): that needs weights that every pick writes
-//     under a lock. Both leave a peer out after max_fails failures.
+//   - In groups of more than 16 members a failure does not lower a peer's weight for a while: that takes a look at all of them in
+//     every pick. Both leave a peer out after max_fails failures.
 //   - Time is in nanoseconds; nginx compares whole seconds, so its fail_timeout lasts up to a second longer, and
 //     fail_timeout=0 leaves a peer out until the second is over, here not at all.
 //   - least_time inflight takes the mean age of the requests in flight as it is; nginx smooths it over the picks.
@@ -113,8 +119,8 @@
 //	Random                  24      25      24      25      30      27
 //	RandomTwo               38      41      38      38      52      52
 //	RandomTwoTime           49      52      50      50      65      66
-//	LeastConn               61      62      66      69      71      73
-//	LeastConn, busy         68              137             172
+//	LeastConn               73      72      66      69      71      73
+//	LeastConn, busy         69              137             172
 //	LeastTime               71      72      77      79      81      82
 //	LeastTime, busy         79              149             182
 //	LeastTime, Inflight     125     126     130     134     141     139

@@ -32,6 +32,10 @@ type group struct {
 	aside  aside
 	ramp   ramp
 	board  *board // nil unless the method has to know of each place that is taken and given back
+
+	small    bool                     // it goes by nginx's weights; see weighing
+	weighing atomic.Pointer[weighing] // nil: nothing has happened yet
+	heard    atomic.Uint64            // failures that it knows of
 }
 
 // noGroup is a group without members, which stays as it is.
@@ -43,6 +47,7 @@ func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64) {
 	if len(r.members) == 0 {
 		return
 	}
+	g.heard.Store(failures.Load())
 	g.roll.init(len(r.slots))
 	g.line.Store(&r.turn)
 	g.aside.init(len(peers))
@@ -56,14 +61,24 @@ func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64) {
 
 // next picks the next usable peer that q has not tried, or gives -1.
 func (g *group) next(q *Query) int {
-	i := -1
-	if l := g.line.Load(); l != nil && !g.ramp.on && !g.aside.stir(q.NowNs) {
-		i = l.at(tick(g.cursor))
+	i, t := -1, uint32(0)
+	if l := g.line.Load(); l != nil && !g.ramp.on && !g.aside.stir(q.NowNs) && g.heard.Load() == failures.Load() {
+		t = tick(g.cursor)
+		i = l.at(t)
 		if p := &g.peers[i]; q.Tried.n == 0 && p.healthy() { // nearly always
 			p.live.inFlight.Add(1)
 			q.Tried.first[0], q.Tried.n = uint32(i), 1
 			return i
 		}
+	}
+	if g.small {
+		if i < 0 {
+			t = tick(g.cursor)
+		}
+		return g.nextSmall(q, t)
+	}
+	if n := failures.Load(); g.heard.Load() != n {
+		g.heard.Store(n)
 	}
 	return g.walk(q, i)
 }
@@ -120,7 +135,7 @@ func (g *group) slot(t uint32) int {
 	if live == 0 {
 		return -1
 	}
-	if int(g.read.Add(1)) > len(g.slots) {
+	if !g.small && int(g.read.Add(1)) > len(g.slots) {
 		g.compact()
 	}
 	if s := g.roll.at(t % live); s >= 0 {

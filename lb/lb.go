@@ -154,7 +154,22 @@ func (p *Plan) BindTaker(live []*Live, cur *Cursor) (Picker, Taker) {
 	for i := range b.peers {
 		b.peers[i].leave()
 	}
+	if p.weighs() {
+		b.primary.weighs()
+		b.backup.weighs()
+	}
 	return b.picker(), b
+}
+
+// weighs reports whether small groups go by nginx's weights of the moment: where the method has turns, or falls back to them.
+func (p *Plan) weighs() bool {
+	switch p.method {
+	case RoundRobin, LeastConn, IPHash, Hash:
+		return true
+	case ConsistentHash:
+		return p.options.BalanceFactor <= 100
+	}
+	return false
 }
 
 // ramps reports whether the method starts peers slowly: as in nginx, not those that go by a hash or by chance.
@@ -238,6 +253,7 @@ func (b *balancer) try(i int, q *Query) bool {
 	}
 	switch b.peers[i].take(q.NowNs) {
 	case taken:
+		g.took(&b.peers[i], q.NowNs)
 		q.Tried.add(i)
 		return true
 	case out:

@@ -49,8 +49,11 @@ func (p *Plan) load() func(*peer, int64) float64 {
 
 // least picks the least loaded usable peer of the group that q has not tried, or gives -1.
 func (g *group) least(q *Query) int {
-	if len(g.members) == 0 {
+	switch {
+	case len(g.members) == 0:
 		return -1
+	case g.small:
+		return g.leastSmall(q)
 	}
 	g.look(q.NowNs)
 	g.refresh(q, mix32(uint32(g.cursor.Load())))

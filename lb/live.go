@@ -32,7 +32,8 @@ type more struct {
 	waiting  atomic.Int64  // requests whose time counts for least_time inflight
 	began    atomic.Int64  // sum of the times when those began, ms
 	started  atomic.Int64  // when the slow start began, NowNs; 0: never
-	_        [16]byte      // one cache line: neighbours are written by other loops
+	failed   atomic.Uint32 // failures ever
+	_        [12]byte      // one cache line: neighbours are written by other loops
 }
 
 // barred is the bit of Live.fails that an active check sets: beside the failures, so that a pick of a peer that is well looks
@@ -136,12 +137,15 @@ func (l *Live) forget() {
 // The times are written before the count, and accessed before checked: a pick that sees the new count must see the
 // new time, and a success beside it must not take the failure for a passed check.
 func (l *Live) Fail(nowNs int64, maxFails int) bool {
-	l.ensure().accessed.Store(nowNs)
+	m := l.ensure()
+	m.accessed.Store(nowNs)
 	l.checked.Store(nowNs)
 	n := l.Fails() + 1
 	if n < mostFail {
 		n = int64(l.fails.Add(1) &^ barred)
 	}
+	m.failed.Add(1)
+	failures.Add(1)
 	return maxFails > 0 && n >= int64(maxFails)
 }
 

@@ -93,15 +93,21 @@ func newRotation(peers []Peer, members []uint32) rotation {
 func divide(w []int64) {
 	var g int64
 	for _, x := range w {
-		for x != 0 {
-			g, x = x, g%x
-		}
+		g = gcd(g, x)
 	}
 	if g > 1 {
 		for k := range w {
 			w[k] /= g
 		}
 	}
+}
+
+// gcd is the greatest common divisor.
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // scale shrinks weights in proportion when they add up to more than limit. None falls below 1, so the sum stays

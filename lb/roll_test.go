@@ -2,6 +2,7 @@ package lb
 
 import (
 	"math/bits"
+	"strings"
 	"sync"
 	"testing"
 
@@ -153,6 +154,7 @@ func TestTreeConcurrent(t *testing.T) {
 func TestLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, _ := words(t, 90)
+		w += strings.Repeat(" 1", mostWeighed) // no small group
 		b := newBed(RoundRobin, w)
 		g := &b.Picker.(*roundRobin).primary
 		dead := kill(t, b)

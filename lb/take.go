@@ -33,7 +33,11 @@ func (b *balancer) Take(i int, q *Query) bool {
 		p.visit(q.NowNs, b.plan.CountsWaiting())
 	}
 	for _, g := range [...]*group{&b.primary, b.backup} {
-		if g.board != nil && g.holds(i, p.rank) {
+		if !g.holds(i, p.rank) {
+			continue
+		}
+		g.took(p, q.NowNs)
+		if g.board != nil {
 			g.moved(&g.board.seats[i], p.live)
 		}
 	}

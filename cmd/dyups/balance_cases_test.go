@@ -16,8 +16,6 @@ type balanceCase struct {
 	method     []string
 	servers    []balanceServer
 	steps      []balanceStep
-	// compare tells from which step on the results of the two differ and why, "" when they agree.
-	compare func(c *balanceCase, want, got []string) (step int, why string)
 }
 
 // balanceServer is a server of it. Zero values are nginx's defaults, but for fails: with -1 max_fails is 0.
@@ -150,7 +148,7 @@ func (c *balanceCase) free(addr string) { c.steps = append(c.steps, balanceStep{
 
 // rotating has weights and servers marked down.
 func (d *balanceDice) rotating(c *balanceCase, method []string) {
-	c.method, c.servers, c.compare = method, d.pick(2+d.IntN(7), 7), sameSequence
+	c.method, c.servers = method, d.pick(2+d.IntN(7), 7)
 	if k := d.IntN(2 * len(c.servers)); k < len(c.servers) && len(c.servers) > 2 {
 		c.servers[k].down = true
 	}
@@ -159,7 +157,7 @@ func (d *balanceDice) rotating(c *balanceCase, method []string) {
 
 // losing has servers that refuse; the last of five has no others.
 func (d *balanceDice) losing(c *balanceCase, i int, method []string) {
-	c.method, c.compare = method, sameTurn
+	c.method = method
 	if i == 4 {
 		c.servers = d.spoil(nil, 4, 1)
 	} else {
@@ -170,7 +168,6 @@ func (d *balanceDice) losing(c *balanceCase, i int, method []string) {
 
 // backups has primaries that are all down, refuse, or are full.
 func (d *balanceDice) backups(c *balanceCase, i int) {
-	c.compare = sameLast
 	all := d.pick(3+d.IntN(6), 4)
 	n := 1 + d.IntN(2) // primaries
 	for k := n; k < len(all); k++ {
@@ -199,7 +196,7 @@ func (d *balanceDice) backups(c *balanceCase, i int) {
 
 // filling fills all servers up to max_conns and beyond, and then one of them again.
 func (d *balanceDice) filling(c *balanceCase) {
-	c.servers, c.compare = d.pick(2+d.IntN(5), 3), sameFilling
+	c.servers = d.pick(2+d.IntN(5), 3)
 	for k := range c.servers {
 		s := &c.servers[k]
 		s.max = 1 + d.IntN(4)
@@ -215,23 +212,21 @@ func (d *balanceDice) filling(c *balanceCase) {
 
 // placing has weights, servers marked down and servers that refuse.
 func (d *balanceDice) placing(c *balanceCase, method []string) {
-	c.method, c.compare = method, sameSequence
+	c.method = method
 	c.servers = d.pick(2+d.IntN(5), 5)
 	if len(c.servers) > 3 {
 		c.servers[d.IntN(len(c.servers))].down = true
 	}
 	c.servers = d.spoil(c.servers, d.IntN(3), 0)
 	d.ask(c, quickSteps, false)
-	if !slices.ContainsFunc(c.servers, func(s balanceServer) bool { return s.dead }) {
-		for k := range quickSteps / 8 {
-			c.steps[8*k].key = "" // goes by round robin
-		}
+	for k := range quickSteps / 8 {
+		c.steps[8*k].key = "" // goes by round robin
 	}
 }
 
 // crowding has places for half of the requests that are held, so that the others go where the hash takes them next.
 func (d *balanceDice) crowding(c *balanceCase, method []string) {
-	c.method, c.compare = method, sameSequence
+	c.method = method
 	c.servers = d.pick(3+d.IntN(4), 3)
 	places := 0
 	for k := range c.servers {
@@ -248,7 +243,7 @@ func (d *balanceDice) crowding(c *balanceCase, method []string) {
 
 // loading holds requests until all have the same load, frees one server after another, and loads it again.
 func (d *balanceDice) loading(c *balanceCase, i int) {
-	c.method, c.compare = []string{"least_conn;"}, sameLoads
+	c.method = []string{"least_conn;"}
 	c.servers = d.pick(2+d.IntN(4), 4)
 	turns := 1 + d.IntN(3)
 	for k := range c.servers {

@@ -1,0 +1,352 @@
+package lb
+
+import (
+	"math"
+	"math/bits"
+	"sync/atomic"
+)
+
+// weighing is what nginx's smooth weighted round robin keeps of the members of a group: their weights of the moment. A pick of
+// a turn needs none of it, since the turn is the order that they give as long as nothing happens. When something does, a failure,
+// a second try, a member that is full, dead or back again, the weights of that moment are worked out and picks are made with them,
+// one by one as nginx makes them; when nothing has happened for a turn, the turn is made that follows from them.
+//
+// Picks with weights are O(n), so only small groups do it. They are made under a lock that is tried and never waited for: whoever
+// does not get it picks by the roll or by the loads alone, which is as fair and not nginx's order; but what order is there among
+// picks of the same moment. Source: nginx, ngx_http_upstream_round_robin.c, ngx_http_upstream_least_conn_module.c.
+type weighing struct {
+	lock    atomic.Bool
+	calm    bool   // group.line gives the order since tick at, or gave it: current is of that time
+	at      uint32 // position in line at that time
+	line    *turn
+	dead    uint32 // bit k: member k was left out by the last pick
+	quiet   int    // picks with weights since the last event
+	members weights
+}
+
+// weights are by rank.
+type weights [mostWeighed]weighed
+
+// weighed is one member's part.
+type weighed struct {
+	current, effective int64
+	weight             int64
+	failed             uint32 // failures of the peer that have lowered effective
+}
+
+const (
+	mostWeighed = 16   // members of a group that does it
+	mostCalm    = 1024 // slots of a turn that is made from weights
+)
+
+// failures counts all failures of all peers: groups that go by a turn look at it.
+var failures struct {
+	_ [64]byte
+	atomic.Uint64
+	_ [56]byte
+}
+
+// weighs prepares a group for it, if it is one that can.
+func (g *group) weighs() {
+	if n := len(g.members); n > 1 && n <= mostWeighed && g.exact && !g.ramp.on {
+		g.small = true
+	}
+}
+
+// nextSmall is next for a group that goes by nginx's weights, at tick t.
+func (g *group) nextSmall(q *Query, t uint32) int {
+	if l := g.line.Load(); l != nil && q.Tried.n == 0 && !g.aside.stir(q.NowNs) && (g.heard.Load() == failures.Load() || g.spared()) {
+		if i := l.at(t); g.peers[i].live.fails.Load() == 0 && g.takeSmall(i, q) {
+			return i
+		}
+	}
+	if w := g.tryWeigh(); w != nil {
+		i := w.turn(g, q, t)
+		w.lock.Store(false)
+		return i
+	}
+	return g.walk(q, -1)
+}
+
+// leastSmall is least for such a group, by least_conn.
+func (g *group) leastSmall(q *Query) int {
+	t := tick(g.cursor)
+	if w := g.tryWeigh(); w != nil {
+		g.look(q.NowNs)
+		w.wake(g, t)
+		w.hear(g)
+		i := w.pick(g, q, true)
+		w.lock.Store(false)
+		return i
+	}
+	return g.leastBeside(q, t)
+}
+
+// tryWeigh gives the weights, locked, or nil.
+func (g *group) tryWeigh() *weighing {
+	w := g.weighing.Load()
+	if w == nil {
+		w = &weighing{calm: true, line: &g.turn}
+		for k, i := range g.members {
+			l := g.peers[i].live
+			w.members[k] = weighed{effective: g.peers[i].weight, weight: g.peers[i].weight, failed: l.details().failed.Load() - uint32(l.Fails())}
+		}
+		if !g.weighing.CompareAndSwap(nil, w) {
+			w = g.weighing.Load()
+		}
+	}
+	if w.lock.Load() || !w.lock.CompareAndSwap(false, true) {
+		return nil
+	}
+	return w
+}
+
+// spared reports whether the failures that there were since last heard of are none of the group's, which has had none yet.
+func (g *group) spared() bool {
+	n := failures.Load()
+	if g.weighing.Load() != nil {
+		return false
+	}
+	for _, i := range g.members {
+		if g.peers[i].live.fails.Load() != 0 {
+			return false
+		}
+	}
+	g.heard.Store(n)
+	return true
+}
+
+// spent reports whether the place just taken was the last one for a while: p is full, or it was let through after failures.
+func (p *peer) spent(now int64) bool {
+	return p.full() || p.live.fails.Load() != 0 && p.dead(now)
+}
+
+// takeSmall takes a place on peer i by the turn.
+func (g *group) takeSmall(i int, q *Query) bool {
+	p := &g.peers[i]
+	if p.take(q.NowNs) != taken {
+		return false
+	}
+	g.took(p, q.NowNs)
+	q.Tried.add(i)
+	return true
+}
+
+// took ends the turn if the place just taken on p was the last one for a while, which makes the order another one.
+func (g *group) took(p *peer, now int64) {
+	if g.small && p.spent(now) {
+		g.line.Store(nil)
+	}
+}
+
+// turn is a pick of round robin at tick t, under the lock.
+func (w *weighing) turn(g *group, q *Query, t uint32) int {
+	g.look(q.NowNs)
+	if news := w.hear(g); w.calm {
+		if l := g.line.Load(); l != nil && !news && q.Tried.n == 0 {
+			if i := l.at(t); g.takeSmall(i, q) {
+				return i
+			}
+		}
+		g.line.Store(nil)
+		w.wake(g, t)
+	}
+	changes := g.aside.changes.Load()
+	i := w.pick(g, q, false)
+	if w.quiet > len(g.slots) {
+		w.quiet = 0
+		w.settle(g, changes)
+	}
+	return i
+}
+
+// hear lowers the effective weights of members that have failed, and reports whether there are any.
+func (w *weighing) hear(g *group) (news bool) {
+	n := failures.Load()
+	if g.heard.Load() == n {
+		return false
+	}
+	for k, i := range g.members {
+		p, m := &g.peers[i], &w.members[k]
+		failed := p.live.details().failed.Load()
+		if n := failed - m.failed; n != 0 && p.maxFails > 0 {
+			news = true
+			m.effective = max(0, m.effective-int64(n)*(p.weight/int64(p.maxFails)))
+		}
+		m.failed = failed
+	}
+	g.heard.Store(n)
+	return news
+}
+
+// wake ends the calm: it works out the weights before the pick of tick t.
+func (w *weighing) wake(g *group, t uint32) {
+	if !w.calm {
+		return
+	}
+	w.calm, w.quiet = false, 0
+	n := uint32(len(w.line.slots))
+	steps := (t%n + n - w.at) % n
+	var total int64
+	for k, i := range g.members {
+		if w.dead>>k&1 == 0 {
+			w.members[k].current += int64(steps) * g.peers[i].weight
+			total += g.peers[i].weight
+		}
+	}
+	for s := range steps {
+		i := w.line.slots[(w.at+s)%n]
+		w.members[g.peers[i].rank].current -= total
+	}
+}
+
+// pick picks as nginx does: by weight, with byLoad among those only that have the least requests in flight for their weight.
+func (w *weighing) pick(g *group, q *Query, byLoad bool) int {
+	for range mostWeighed {
+		can, dead, all := g.candidates(q, byLoad)
+		if dead != w.dead || !all {
+			w.dead, w.quiet = dead, 0
+		}
+		if can == 0 {
+			return -1
+		}
+		w.quiet++
+		k := bits.TrailingZeros32(can)
+		if !byLoad || can&(can-1) != 0 {
+			full := false
+			if k, full = w.members.heaviest(can); !full {
+				w.quiet = 0
+			}
+		}
+		i := int(g.members[k])
+		took := g.takeRank(k, q)
+		if !took || g.peers[i].spent(q.NowNs) {
+			w.quiet = 0
+		}
+		if took {
+			return i
+		} // else somebody was faster
+	}
+	return g.search(q)
+}
+
+// heaviest gives that one of some members which has gained most, as nginx does, and whether all of them gain their full weights.
+func (w *weights) heaviest(among uint32) (best int, full bool) {
+	full = true
+	var total int64
+	most := int64(math.MinInt64)
+	for x := among; x != 0; x &= x - 1 {
+		k := bits.TrailingZeros32(x) % mostWeighed
+		m := &w[k]
+		m.current += m.effective
+		total += m.effective
+		if m.effective < m.weight {
+			m.effective++
+			full = false
+		}
+		if m.current > most {
+			best, most = k, m.current
+		}
+	}
+	w[best].current -= total
+	return best, full
+}
+
+// settle makes the turn that follows from the weights if it is one: picks that bring the weights back to what they are.
+func (w *weighing) settle(g *group, changes uint32) {
+	div, total := int64(0), int64(0)
+	for k, i := range g.members {
+		if w.dead>>k&1 != 0 != g.aside.has(int(i)) {
+			return
+		}
+		if w.dead>>k&1 == 0 {
+			total += g.peers[i].weight
+			div = gcd(div, g.peers[i].weight)
+		}
+	}
+	if total == 0 || total/div > mostCalm {
+		return
+	}
+	n := uint32(total / div)
+	slots := make([]uint32, n)
+	at := uint32(g.cursor.Load()) % n
+	then := w.members
+	alive := (uint32(1)<<len(g.members) - 1) &^ w.dead
+	for s := range n {
+		k, _ := then.heaviest(alive)
+		slots[(at+s)%n] = g.members[k]
+	}
+	if then != w.members {
+		return
+	}
+	l := newTurn(slots)
+	w.calm, w.at, w.line = true, at, &l
+	g.line.Store(&l)
+	if g.aside.changes.Load() != changes {
+		g.line.Store(nil)
+	}
+}
+
+// candidates gives the members that may be used, with byLoad those of them that have the least requests in flight for their weight;
+// those that are dead; and whether there are no others.
+func (g *group) candidates(q *Query, byLoad bool) (can, dead uint32, all bool) {
+	conns, weight := int64(math.MaxInt32), int64(0) // more than anything
+	all = true
+	for k, i := range g.members {
+		p := &g.peers[i]
+		if p.live.fails.Load()|p.maxConns != 0 || q.Tried.n != 0 {
+			switch {
+			case p.live.fails.Load() != 0 && p.dead(q.NowNs):
+				dead |= 1 << k
+				if !g.aside.has(int(i)) {
+					g.setAside(int(i), q.NowNs)
+				}
+				continue
+			case q.Tried.Has(int(i)) || p.full():
+				all = false
+				continue
+			}
+		}
+		if byLoad {
+			n := int64(p.live.inFlight.Load())
+			if a, b := n*weight, conns*p.weight; a > b {
+				continue
+			} else if a < b {
+				conns, weight, can = n, p.weight, 0
+			}
+		}
+		can |= 1 << k
+	}
+	return can, dead, all
+}
+
+// takeRank takes a place on member k.
+func (g *group) takeRank(k int, q *Query) bool {
+	i := int(g.members[k])
+	switch g.peers[i].take(q.NowNs) {
+	case taken:
+		q.Tried.add(i)
+		return true
+	case out:
+		g.setAside(i, q.NowNs)
+	}
+	return false
+}
+
+// leastBeside is leastSmall beside another one: those that are equal come in the order of the members.
+func (g *group) leastBeside(q *Query, t uint32) int {
+	from := uint32(1)<<(t%uint32(len(g.members))) - 1
+	for range mostWeighed {
+		can, _, _ := g.candidates(q, true)
+		if can == 0 {
+			return -1
+		}
+		if late := can &^ from; late != 0 {
+			can = late
+		}
+		if k := bits.TrailingZeros32(can); g.takeRank(k, q) {
+			return int(g.members[k])
+		}
+	}
+	return g.search(q)
+}
