@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ type goal struct {
 	over     string // contender
 	under    string // contender it is compared with, round by round; "": not compared
 
-	// of is the figure of a round; beside is the same round of under, nil where there is none.
+	// of is the figure of a round, not a number if it has none; beside is the same round of under, nil where there is none.
 	of func(s, beside *result.Sample) float64
 	// total: the figure is added up over the rounds, where one event in any of them counts.
 	total bool
@@ -30,7 +31,7 @@ func ratio(of func(*result.Sample) float64) func(s, beside *result.Sample) float
 		if u := of(beside); u != 0 {
 			return of(s) / u
 		}
-		return 0
+		return math.NaN()
 	}
 }
 
@@ -51,23 +52,24 @@ func failedOf(s, _ *result.Sample) float64 {
 	return float64(n)
 }
 
+// lateOf has no figure where no removal was looked at: none late of none says nothing.
 func lateOf(s, _ *result.Sample) float64 {
-	if s.Churn == nil {
-		return 0
+	if s.Churn == nil || s.Churn.Removals == 0 {
+		return math.NaN()
 	}
 	return float64(s.Churn.Late)
 }
 
 func replyOf(s, _ *result.Sample) float64 {
 	if s.Churn == nil {
-		return 0
+		return math.NaN()
 	}
 	return s.Churn.P99us / 1e3
 }
 
 func updatesOf(s, _ *result.Sample) float64 {
 	if s.Churn == nil {
-		return 0
+		return math.NaN()
 	}
 	return s.Churn.PerSecond
 }
@@ -147,7 +149,9 @@ func (g *goal) values(run *result.Run) []float64 {
 				continue
 			}
 		}
-		v = append(v, g.of(s, beside))
+		if x := g.of(s, beside); !math.IsNaN(x) {
+			v = append(v, x)
+		}
 	}
 	return v
 }

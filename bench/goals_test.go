@@ -110,6 +110,19 @@ func TestGoals(t *testing.T) {
 	}
 }
 
+// TestGoalWithoutFigure: where nothing was looked at, nothing is met.
+func TestGoalWithoutFigure(t *testing.T) {
+	churned := func(s *result.Sample) { s.Churn = &churn.Sample{} }
+	r := &result.Report{Runs: []result.Run{
+		{Scenario: "churn-100", Samples: []result.Sample{made(1, "dyups+churn", churned), made(2, "dyups+churn", func(*result.Sample) {})}},
+		{Scenario: "small-64", Samples: []result.Sample{made(1, "dyups", func(s *result.Sample) { s.CPUUs = 1 }), made(1, "nginx", func(*result.Sample) {})}},
+		{Scenario: "update-rate", Samples: []result.Sample{made(1, "dyups+churn", func(*result.Sample) {})}},
+	}}
+	if got := goals(r, &Options{}); len(got) != 0 {
+		t.Errorf("goals %+v", got)
+	}
+}
+
 // TestGoalScenarios makes sure that every goal is about contenders of a scenario that there is.
 func TestGoalScenarios(t *testing.T) {
 	all, err := builtIn()
