@@ -122,18 +122,29 @@ func (c *Check) Matcher() *Match {
 
 // healthCheck reads a health_check that stands in the block.
 func (p *parsing) healthCheck(d *conf.Directive) error {
+	const brief = 4 // are soon read
+	if p.opt.Brief && len(p.health) == brief {
+		p.long = true
+		return ErrLengthy
+	}
 	c, err := ParseHealthCheck(d, HealthCheckContext{Host: p.name, Match: p.opt.Match})
-	p.health = AddCheck(p.health, c)
+	if err != nil {
+		return err
+	}
 	p.healthAt = d
+	p.health, err = AddCheck(p.health, c, d)
 	return err
 }
 
-// AddCheck appends c to checks unless it is one of them.
-func AddCheck(checks []*Check, c *Check) []*Check {
-	if c == nil || slices.ContainsFunc(checks, func(o *Check) bool { return o.Question() == c.Question() }) {
-		return checks
+// AddCheck appends c, that of d, to checks unless it is one of them.
+func AddCheck(checks []*Check, c *Check, d *conf.Directive) ([]*Check, error) {
+	switch {
+	case slices.ContainsFunc(checks, func(o *Check) bool { return o.Question() == c.Question() }):
+		return checks, nil
+	case len(checks) == MaxChecks:
+		return nil, d.Errorf("is one too many, an upstream has at most %d different ones", MaxChecks)
 	}
-	return append(checks, c)
+	return append(checks, c), nil
 }
 
 // settleChecks chooses between what the block says of checks and what is said elsewhere.

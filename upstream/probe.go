@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"dyups/codec/conf"
@@ -51,6 +52,31 @@ func (c Check) Question() Check {
 	}
 	return c
 }
+
+// Title tells checks of one upstream apart: "tcp, port 81", or of a health_check "http www.test/path, match ok".
+func (c *Check) Title() string {
+	s := c.Type.String()
+	if c.URI != "" {
+		s += " " + c.host() + c.URI
+	}
+	if c.Port != 0 {
+		s += ", port " + strconv.Itoa(int(c.Port))
+	}
+	if c.MatchName != "" {
+		s += ", match " + c.MatchName
+	}
+	return s
+}
+
+// host is the Host of what a health_check sends.
+func (c *Check) host() string {
+	_, s, _ := strings.Cut(c.Send, "\r\nHost: ")
+	s, _, _ = strings.Cut(s, "\r\n")
+	return s
+}
+
+// MaxChecks is how many health_checks an upstream has at most.
+const MaxChecks = 32
 
 // defaultCheck is the module's.
 var defaultCheck = Check{

@@ -38,7 +38,9 @@ func newCheckSet(s *site.Site) (*checkSet, error) {
 			return nil, err
 		}
 		key := strings.ToLower(h.Upstream)
-		set.of[key] = upstream.AddCheck(set.of[key], c)
+		if set.of[key], err = upstream.AddCheck(set.of[key], c, h.Directive); err != nil {
+			return nil, err
+		}
 	}
 	return set, nil
 }

@@ -210,7 +210,7 @@ func TestHealthCheck(t *testing.T) {
 	ill.Store(true)
 	p.until("a check to fail", func() bool { return answers() != "one" })
 	p.until("word of it", func() bool {
-		return strings.Contains(p.errorLog(), "server "+one+` is unhealthy: it has failed 1 checks (http /check), the last: body, by "well$"`)
+		return strings.Contains(p.errorLog(), "server "+one+` is unhealthy: it has failed 1 checks (http a/check, match good), the last: body, by "well$"`)
 	})
 	p.reload()
 	mustAPI(t, p.addr("api"), "POST", "/upstream/a", "server "+one+" weight=2;")

@@ -55,14 +55,6 @@ func targetOf(s *upstream.Server, check *upstream.Check) target {
 	return target{s.Label, check.Question()}
 }
 
-// kind is what the log calls the check.
-func (t *target) kind() string {
-	if t.check.URI == "" {
-		return t.check.Type.String()
-	}
-	return t.check.Type.String() + " " + t.check.URI
-}
-
 // New makes a Checker of the servers in store, and is told of its changes from then on. log gets a line when the health of a
 // server changes; level is that of the error log.
 func New(store *upstream.Store, log func(level int, msg string)) (*Checker, error) {
@@ -121,50 +113,86 @@ func (c *Checker) changed(old, now *upstream.Table) {
 		if c.closed {
 			return
 		}
-		if after != nil {
-			for _, s := range after.Servers {
-				if checked(after, s) {
-					c.attach(after, s)
-				}
-			}
-		}
-		if before != nil {
-			for _, s := range before.Servers {
-				if checked(before, s) {
-					c.detach(before, s)
-				}
-				delete(c.panicky, s.State)
-			}
-		}
-		if after != nil && after.PanicBelow > 0 {
-			for _, s := range after.Servers {
-				if checked(after, s) {
-					c.panicky[s.State] = after
-				}
-			}
-			c.settle(after)
-		}
+		c.follow(before, after)
 	})
+}
+
+// follow has the probers follow a change of an upstream; nil: there was or is none. Whether a server gets requests is decided once,
+// when all is known, so that what a change keeps is not barred for a moment. mu is held.
+func (c *Checker) follow(before, after *upstream.Upstream) {
+	var ill []*upstream.Server // of after
+	for _, s := range asked(after) {
+		if w := worst(c.of[s.State]); w != nil && w.known && !w.up.Load() {
+			ill = append(ill, s)
+		}
+		c.attach(after, s)
+	}
+	for _, s := range asked(before) {
+		c.detach(before, s)
+		delete(c.panicky, s.State)
+		if c.of[s.State] == nil {
+			s.State.Unbar(upstream.NowNs())
+		}
+	}
+	switch {
+	case after == nil:
+	case after.PanicBelow > 0:
+		for _, s := range asked(after) {
+			c.panicky[s.State] = after
+		}
+		c.settle(after)
+	default:
+		for _, s := range asked(after) {
+			if worst(c.of[s.State]).up.Load() {
+				s.State.Unbar(upstream.NowNs())
+			} else {
+				s.State.Bar()
+			}
+		}
+	}
+	for _, s := range ill {
+		if worst(c.of[s.State]).up.Load() {
+			c.log(levelNotice, fmt.Sprintf("server %s of upstream %q is healthy: what it has failed is not asked any more", s.Label, after.Name))
+		}
+	}
+}
+
+// asked gives the servers of an upstream that are asked; nil is one without.
+func asked(u *upstream.Upstream) (list []*upstream.Server) {
+	if u == nil {
+		return nil
+	}
+	for _, s := range u.Servers {
+		if checked(u, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // firstWithin is the time within which a server is asked first: soon, as it may have to pass before it gets requests, and yet not all
 // servers of a change at once, nor in step ever after. The module takes the whole interval for it.
 func firstWithin(interval time.Duration) time.Duration { return min(time.Second, interval/10) }
 
-// attach has a server's State follow the probers of its targets; mu is held. One that was asked before, in another way, keeps its
-// health until the new answers say otherwise.
+// attach has a server's State follow the probers of its targets; mu is held. One that takes the place of another takes over what that
+// has found, until its own answers say otherwise.
 func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
-	was := worst(c.of[s.State])
+	var gone []*prober // that do not ask any more
+	for _, p := range c.of[s.State] {
+		if !slices.ContainsFunc(u.Checks, func(check *upstream.Check) bool { return targetOf(s, check) == p.at }) {
+			gone = append(gone, p)
+		}
+	}
 	for _, check := range u.Checks {
 		at := targetOf(s, check)
 		p := c.probers[at]
 		if p == nil {
-			p = newProber(c, at, s)
+			p = newProber(c, at, s, check)
 			c.probers[at] = p
 			p.known = !s.State.Barred() || !check.DefaultDown
 			p.up.Store(p.known)
 			p.since = time.Now()
-			if was != nil { // in a panic those that are ill are not barred
+			if was := replaced(gone, u, check); was != nil { // in a panic those that are ill are not barred
 				p.known = was.known
 				p.up.Store(was.up.Load())
 				p.since = was.since
@@ -175,16 +203,25 @@ func (c *Checker) attach(u *upstream.Upstream, s *upstream.Server) {
 			c.of[s.State] = append(c.of[s.State], p)
 		}
 	}
-	switch {
-	case u.PanicBelow > 0: // settle comes next: what gets requests in a panic must get them all the while
-	case !worst(c.of[s.State]).up.Load():
-		s.State.Bar()
-	default:
-		s.State.Unbar(upstream.NowNs())
-	}
 }
 
-// detach ends that for the server as it was; mu is held. The State is let go if nothing that follows holds it.
+// replaced gives that one of the probers which are gone whose place a new check of u takes: the one that asked for the same thing in
+// another way, or else the worst of those that asked for what nobody asks for now; nil if there is none.
+func replaced(gone []*prober, u *upstream.Upstream, check *upstream.Check) *prober {
+	same := func(a, b *upstream.Check) bool { return a.Type == b.Type && a.Port == b.Port && a.Send == b.Send }
+	var others []*prober
+	for _, p := range gone {
+		if same(&p.at.check, check) {
+			return p
+		}
+		if !slices.ContainsFunc(u.Checks, func(c *upstream.Check) bool { return same(&p.at.check, c) }) {
+			others = append(others, p)
+		}
+	}
+	return worst(others)
+}
+
+// detach ends that for the server as it was; mu is held.
 func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
 	for _, check := range u.Checks {
 		at := targetOf(s, check)
@@ -200,13 +237,9 @@ func (c *Checker) detach(u *upstream.Upstream, s *upstream.Server) {
 			delete(c.probers, at)
 			p.stop()
 		}
-		left := slices.DeleteFunc(c.of[s.State], func(o *prober) bool { return o == p })
-		c.of[s.State] = left
-		if len(left) == 0 {
+		c.of[s.State] = slices.DeleteFunc(c.of[s.State], func(o *prober) bool { return o == p })
+		if len(c.of[s.State]) == 0 {
 			delete(c.of, s.State)
-		}
-		if w := worst(left); w == nil || w.up.Load() {
-			s.State.Unbar(upstream.NowNs())
 		}
 	}
 }
@@ -250,26 +283,29 @@ func (c *Checker) result(p *prober, err error) bool {
 	case !up && err == nil && p.rises >= k.Rise:
 		p.known = true
 		p.turn(true)
-		word := "is healthy"
+		well := 0
 		for s := range p.states {
 			if worst(c.of[s]).up.Load() {
 				s.Unbar(upstream.NowNs())
-			} else {
-				word = "is healthy again by one check, not by all"
+				well++
 			}
 		}
 		c.settleAll(p)
-		c.log(levelNotice, fmt.Sprintf("server %s %s: it has passed %d checks (%s)", p.at.label, word, p.rises, p.at.kind()))
+		if well > 0 {
+			c.log(levelNotice, fmt.Sprintf("server %s is healthy: it has passed %d checks (%s)", p.at.label, p.rises, p.name))
+		} else {
+			c.log(levelNotice, fmt.Sprintf("server %s has passed %d checks (%s), but not yet all that it has to", p.at.label, p.rises, p.name))
+		}
 	case (up || !p.known) && err != nil && p.falls >= k.Fall:
 		p.known = true
 		p.turn(false)
 		for s := range p.states {
-			if u := c.panicky[s]; u == nil || !u.Panics() {
+			if c.panicky[s] == nil { // else it may begin a panic
 				s.Bar()
 			}
 		}
 		c.settleAll(p)
-		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, p.at.kind(), err))
+		c.log(levelNotice, fmt.Sprintf("server %s is unhealthy: it has failed %d checks (%s), the last: %v", p.at.label, p.falls, p.name, err))
 	}
 	if k.Plus {
 		p.again(k.Interval + time.Duration(rand.Int64N(int64(k.Jitter)+1)))

@@ -35,14 +35,14 @@ func TestMatchEndless(t *testing.T) {
 		b.set("u", "health_check interval=10ms mandatory match=m; server "+addr+";")
 		b.until("the check to end: "+want, func() bool { return strings.Contains(b.log(), "server "+addr+" is "+want) })
 	}
-	const long = "unhealthy: it has failed 1 checks (http /), the last: a head of more than 64 KiB"
+	const long = "unhealthy: it has failed 1 checks (http u/, match m), the last: a head of more than 64 KiB"
 	f(endless(ok, "Name: value\r\n"), "status 200;", long)
 	f(endless(ok, "n"), "status 200;", long)
 	f(endless(ok+"X: ", " \r\n"), "status 200;", long)
 	f(endless(ok+"\r\n", "body"), "status 200;", "healthy")
 	f(endless(ok+"Content-Length: 99999999999\r\n\r\n", "body"), "header Content-Length;", "healthy")
 	f(endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "4\r\nbody\r\n"), "body ~ ^body;", "healthy")
-	f(endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "4\r\nbody\r\n"), "body ~ bad;", "unhealthy: it has failed 1 checks (http /), the last: body, by ")
+	f(endless(ok+"Transfer-Encoding: chunked\r\n\r\n", "4\r\nbody\r\n"), "body ~ bad;", "unhealthy: it has failed 1 checks (http u/, match m), the last: body, by ")
 	f(answering(t, ok+"X: "+strings.Repeat("x", maxHead-24)+"\r\n\r\n"), "header X;", "healthy")
 }
 

@@ -8,8 +8,10 @@ import (
 
 // settleAll is settle for the upstreams whose servers p asks; mu is held.
 func (c *Checker) settleAll(p *prober) {
+	settled := map[*upstream.Upstream]bool{}
 	for s := range p.states {
-		if u := c.panicky[s]; u != nil {
+		if u := c.panicky[s]; u != nil && !settled[u] {
+			settled[u] = true
 			c.settle(u)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 type prober struct {
 	checker       *Checker
 	at            target
+	name          string // of the check, in the log
 	network, addr string
 	ctx           context.Context // ends when nobody wants to know any more
 	cancel        context.CancelFunc
@@ -41,8 +42,8 @@ type prober struct {
 	used int
 }
 
-func newProber(c *Checker, at target, s *upstream.Server) *prober {
-	p := &prober{checker: c, at: at, network: "tcp", states: map[*upstream.State]int{}, match: at.check.Matcher()}
+func newProber(c *Checker, at target, s *upstream.Server, check *upstream.Check) *prober {
+	p := &prober{checker: c, at: at, name: check.Title(), network: "tcp", states: map[*upstream.State]int{}, match: at.check.Matcher()}
 	switch {
 	case s.Unix != "":
 		p.network, p.addr = "unix", s.Unix

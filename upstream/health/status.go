@@ -26,7 +26,8 @@ type status struct {
 	rise, fall     int       // checks in a row that it has passed, or failed
 	since          time.Time // when it came to be so; zero: not known
 	kind           string
-	uri            string // of a health_check of type http
+	title          string // what tells the check from others
+	plus           bool   // it is a health_check
 	port           uint16 // 0: the server's own
 }
 
@@ -48,7 +49,7 @@ func (s *status) sinceText() string {
 // Handler answers with the state of all servers that are asked, as check_status of nginx_upstream_check_module does: in format,
 // or in that of the argument "format"; those only that are as the argument "status" ("up", "down") says. The generation is that
 // of the table. The JSON form also has since when a server is up or down: a time of RFC 3339, which no update of the upstream, of its
-// other servers or of the way of asking changes; and the uri of a health_check, as a server has a row for each of those. No row has a
+// other servers or of the way of asking changes; and what the check is, as a server has a row for each of its checks. No row has a
 // word about others: a server gets requests when all of its rows are up.
 func (c *Checker) Handler(store *upstream.Store, format string) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
@@ -91,7 +92,7 @@ func (c *Checker) statuses(t *upstream.Table, only string) []status {
 				continue
 			}
 			for _, check := range u.Checks {
-				r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: check.Type.String(), uri: check.URI, port: check.Port}
+				r := status{index: index, upstream: u.Name, name: s.Label, up: !s.State.Barred(), kind: check.Type.String(), title: check.Title(), plus: check.Plus, port: check.Port}
 				index++
 				if p := c.probers[targetOf(s, check)]; p != nil {
 					r.up, r.rise, r.fall, r.since = p.up.Load(), p.rises, p.falls, p.since
@@ -131,8 +132,8 @@ func writeJSON(b *bytes.Buffer, rows []status, generation uint64) {
 		if i == len(rows)-1 {
 			comma = ""
 		}
-		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d, \"since\": %q, \"uri\": %s}%s\n",
-			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, r.sinceText(), quote(r.uri), comma)
+		fmt.Fprintf(b, "    {\"index\": %d, \"upstream\": %s, \"name\": %s, \"status\": %q, \"rise\": %d, \"fall\": %d, \"type\": %q, \"port\": %d, \"since\": %q, \"check\": %s}%s\n",
+			r.index, quote(r.upstream), quote(r.name), r.word(), r.rise, r.fall, r.kind, r.port, r.sinceText(), quote(r.title), comma)
 	}
 	b.WriteString("  ]\n}}\n")
 }
@@ -147,12 +148,16 @@ func writeHTML(b *bytes.Buffer, rows []status, generation uint64) {
 	b.WriteString("</tr>\n")
 	for i := range rows {
 		r := &rows[i]
+		kind := r.kind
+		if r.plus {
+			kind = r.title
+		}
 		colour := ""
 		if !r.up {
 			colour = " bgcolor=\"#FF0000\""
 		}
 		fmt.Fprintf(b, "<tr%s><td>%d</td><td>%s</td><td>%s</td><td>%s</td><td>%d</td><td>%d</td><td>%s</td><td>%d</td></tr>\n",
-			colour, r.index, html.EscapeString(r.upstream), html.EscapeString(r.name), r.word(), r.rise, r.fall, r.kind, r.port)
+			colour, r.index, html.EscapeString(r.upstream), html.EscapeString(r.name), r.word(), r.rise, r.fall, html.EscapeString(kind), r.port)
 	}
 	b.WriteString("</table>\n</body>\n</html>\n")
 }
