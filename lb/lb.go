@@ -155,8 +155,8 @@ func (p *Plan) BindTaker(live []*Live, cur *Cursor) (Picker, Taker) {
 		b.peers[i].leave()
 	}
 	if p.weighs() {
-		b.primary.weighs()
-		b.backup.weighs()
+		b.primary.weighs(p.method == LeastConn)
+		b.backup.weighs(p.method == LeastConn)
 	}
 	return b.picker(), b
 }

@@ -170,12 +170,14 @@ type peer struct {
 	slowStart   int64
 	below       int64  // balance_factor: sum of the weights of the members before
 	rank        uint32 // position among the members of its group
-	_           [12]byte
+	failed      uint32 // Live's failures when the group was made
+	_           [8]byte
 }
 
 func (p *peer) init(d *Peer, l *Live) {
 	p.live, p.maxConns, p.maxFails, p.failTimeout = l, limit(d.MaxConns), limit(d.MaxFails), d.FailTimeoutNs
 	p.weight, p.slowStart = clampWeight(d.Weight), d.SlowStartNs
+	p.failed = l.details().failed.Load()
 	if d.Down || d.Drain {
 		p.maxConns = -1
 	}

@@ -3,6 +3,7 @@ package lb
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 )
 
@@ -35,8 +36,9 @@ type weighed struct {
 }
 
 const (
-	mostWeighed = 16   // members of a group that does it
-	mostCalm    = 1024 // slots of a turn that is made from weights
+	mostWeighed  = 16      // members of a group that does it
+	mostWeighing = 1 << 30 // their weights, so that no product with a number of requests overflows
+	leastQuiet   = 32      // picks without an event before a turn is made
 )
 
 // failures counts all failures of all peers: groups that go by a turn look at it.
@@ -46,9 +48,11 @@ var failures struct {
 	_ [56]byte
 }
 
-// weighs prepares a group for it, if it is one that can.
-func (g *group) weighs() {
-	if n := len(g.members); n > 1 && n <= mostWeighed && g.exact && !g.ramp.on {
+// weighs prepares a group for it, if it is one that can: one whose turn is its weights, or that picks by load and needs no turn.
+func (g *group) weighs(byLoad bool) {
+	heavy := func(i uint32) bool { return g.peers[i].weight > mostWeighing }
+	n := len(g.members)
+	if n > 1 && n <= mostWeighed && !g.ramp.on && (g.exact || byLoad) && !slices.ContainsFunc(g.members, heavy) {
 		g.small = true
 	}
 }
@@ -65,7 +69,7 @@ func (g *group) nextSmall(q *Query, t uint32) int {
 		w.lock.Store(false)
 		return i
 	}
-	return g.walk(q, -1)
+	return g.walk(q, g.slot(t))
 }
 
 // leastSmall is least for such a group, by least_conn.
@@ -75,7 +79,7 @@ func (g *group) leastSmall(q *Query) int {
 		g.look(q.NowNs)
 		w.wake(g, t)
 		w.hear(g)
-		i := w.pick(g, q, true)
+		i := w.pick(g, q, t, true)
 		w.lock.Store(false)
 		return i
 	}
@@ -88,8 +92,8 @@ func (g *group) tryWeigh() *weighing {
 	if w == nil {
 		w = &weighing{calm: true, line: &g.turn}
 		for k, i := range g.members {
-			l := g.peers[i].live
-			w.members[k] = weighed{effective: g.peers[i].weight, weight: g.peers[i].weight, failed: l.details().failed.Load() - uint32(l.Fails())}
+			p := &g.peers[i]
+			w.members[k] = weighed{effective: p.weight, weight: p.weight, failed: p.failed}
 		}
 		if !g.weighing.CompareAndSwap(nil, w) {
 			w = g.weighing.Load()
@@ -108,7 +112,7 @@ func (g *group) spared() bool {
 		return false
 	}
 	for _, i := range g.members {
-		if g.peers[i].live.fails.Load() != 0 {
+		if p := &g.peers[i]; p.live.details().failed.Load() != p.failed {
 			return false
 		}
 	}
@@ -152,8 +156,8 @@ func (w *weighing) turn(g *group, q *Query, t uint32) int {
 		w.wake(g, t)
 	}
 	changes := g.aside.changes.Load()
-	i := w.pick(g, q, false)
-	if w.quiet > len(g.slots) {
+	i := w.pick(g, q, t, false)
+	if w.quiet > max(len(g.slots), leastQuiet) {
 		w.quiet = 0
 		w.settle(g, changes)
 	}
@@ -185,6 +189,9 @@ func (w *weighing) wake(g *group, t uint32) {
 		return
 	}
 	w.calm, w.quiet = false, 0
+	if !g.exact {
+		return
+	}
 	n := uint32(len(w.line.slots))
 	steps := (t%n + n - w.at) % n
 	var total int64
@@ -201,7 +208,7 @@ func (w *weighing) wake(g *group, t uint32) {
 }
 
 // pick picks as nginx does: by weight, with byLoad among those only that have the least requests in flight for their weight.
-func (w *weighing) pick(g *group, q *Query, byLoad bool) int {
+func (w *weighing) pick(g *group, q *Query, t uint32, byLoad bool) int {
 	for range mostWeighed {
 		can, dead, all := g.candidates(q, byLoad)
 		if dead != w.dead || !all {
@@ -210,6 +217,7 @@ func (w *weighing) pick(g *group, q *Query, byLoad bool) int {
 		if can == 0 {
 			return -1
 		}
+		g.skip(dead, t)
 		w.quiet++
 		k := bits.TrailingZeros32(can)
 		if !byLoad || can&(can-1) != 0 {
@@ -264,7 +272,7 @@ func (w *weighing) settle(g *group, changes uint32) {
 			div = gcd(div, g.peers[i].weight)
 		}
 	}
-	if total == 0 || total/div > mostCalm {
+	if total == 0 {
 		return
 	}
 	n := uint32(total / div)
@@ -290,7 +298,7 @@ func (w *weighing) settle(g *group, changes uint32) {
 // candidates gives the members that may be used, with byLoad those of them that have the least requests in flight for their weight;
 // those that are dead; and whether there are no others.
 func (g *group) candidates(q *Query, byLoad bool) (can, dead uint32, all bool) {
-	conns, weight := int64(math.MaxInt32), int64(0) // more than anything
+	var conns, weight int64 // of those
 	all = true
 	for k, i := range g.members {
 		p := &g.peers[i]
@@ -309,10 +317,11 @@ func (g *group) candidates(q *Query, byLoad bool) (can, dead uint32, all bool) {
 		}
 		if byLoad {
 			n := int64(p.live.inFlight.Load())
-			if a, b := n*weight, conns*p.weight; a > b {
-				continue
-			} else if a < b {
+			switch a, b := n*weight, conns*p.weight; {
+			case can == 0 || a < b:
 				conns, weight, can = n, p.weight, 0
+			case a > b:
+				continue
 			}
 		}
 		can |= 1 << k
@@ -333,20 +342,38 @@ func (g *group) takeRank(k int, q *Query) bool {
 	return false
 }
 
-// leastBeside is leastSmall beside another one: those that are equal come in the order of the members.
+// leastBeside is leastSmall beside another one: those that are equal come in the order of the turn.
 func (g *group) leastBeside(q *Query, t uint32) int {
-	from := uint32(1)<<(t%uint32(len(g.members))) - 1
 	for range mostWeighed {
 		can, _, _ := g.candidates(q, true)
 		if can == 0 {
 			return -1
 		}
-		if late := can &^ from; late != 0 {
-			can = late
+		k := bits.TrailingZeros32(can)
+		for j := range uint32(min(len(g.slots), 4*mostWeighed)) {
+			if next := g.peers[g.turn.at(t+j)].rank; can>>next&1 != 0 {
+				k = int(next)
+				g.cursor.Add(uint64(j))
+				break
+			}
 		}
-		if k := bits.TrailingZeros32(can); g.takeRank(k, q) {
+		if g.takeRank(k, q) {
 			return int(g.members[k])
 		}
 	}
 	return g.search(q)
+}
+
+// skip moves the cursor on where the turn of all gives the slots from t on to members that are dead: groups that take this one's
+// place begin there, and would else give all slots of those to the ones that follow.
+func (g *group) skip(dead, t uint32) {
+	if dead == 0 {
+		return
+	}
+	for range mostWeighed {
+		if dead>>g.peers[g.turn.at(t)].rank&1 == 0 {
+			return
+		}
+		t = tick(g.cursor)
+	}
 }

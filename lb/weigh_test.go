@@ -176,17 +176,179 @@ func TestWeighedTurn(t *testing.T) {
 	if g.line.Load() != nil {
 		t.Error("there is a turn while a failure is new")
 	}
-	b.run(30)
+	b.run(60)
 	if l := g.line.Load(); l == nil || len(l.slots) != 5 {
 		t.Fatalf("there is no turn of the others: %v", l)
 	}
 	b.now += 11e9
-	b.run(60)
+	b.run(90)
 	if l := g.line.Load(); l == nil || len(l.slots) != 10 {
 		t.Errorf("there is no turn of all: %v", l)
 	}
 	if n := testing.AllocsPerRun(100, func() { b.done(b.pick(), true) }); n != 0 {
 		t.Errorf("a pick allocates %v times", n)
+	}
+}
+
+// held takes n picks while somebody who has lost its processor holds the weights of the primaries, and gives how often each peer came.
+func held(b *bed, n int) []int {
+	var g *group
+	switch p := b.Picker.(type) {
+	case *roundRobin:
+		g = &p.primary
+	case *least:
+		g = &p.primary
+	}
+	w := g.tryWeigh()
+	defer w.lock.Store(false)
+	served := make([]int, len(b.peers))
+	for range n {
+		i := b.pick()
+		served[i]++
+		b.done(i, true)
+	}
+	return served
+}
+
+// TestWeighedHeld: picks beside another one are fair by themselves.
+func TestWeighedHeld(t *testing.T) {
+	f := func(m Method, words string, fail func(b *bed), want ...int) {
+		t.Helper()
+		b := newBed(m, words)
+		fail(b)
+		b.run(3)
+		for i, n := range held(b, 1200) {
+			if n < want[i]*9/10 || n > want[i]*11/10 {
+				t.Errorf("method %d, %s: %d requests on peer %d, want %d", m, words, n, i, want[i])
+			}
+		}
+	}
+	first := func(b *bed) { b.live[0].Bar() }
+	once := func(b *bed) { b.live[0].Fail(b.now, 3) }
+	none := func(*bed) {}
+	f(RoundRobin, "1 1 1 1 1", first, 0, 300, 300, 300, 300)
+	f(RoundRobin, "1f3 1", once, 600, 600)
+	f(RoundRobin, "1 3", none, 300, 900)
+	f(LeastConn, "1 1 1 1", first, 0, 400, 400, 400)
+	f(LeastConn, "1 9", none, 120, 1080)
+	f(LeastConn, "1 1 1 3", first, 0, 240, 240, 720)
+}
+
+// TestWeighedAnew: a picker that takes another one's place in the midst of it, again and again, is fair.
+func TestWeighedAnew(t *testing.T) {
+	for _, m := range []Method{RoundRobin, LeastConn} {
+		for _, every := range []int{1, 2, 3, 5, 10, 50} {
+			b := newBed(m, "1 1 1")
+			b.live[0].Bar()
+			plan := NewPlan(m, b.peers)
+			var served [3]int
+			for k := range 30000 {
+				if k%every == 0 {
+					b.Picker = plan.Bind(b.live, &b.cur)
+				}
+				i := b.pick()
+				served[i]++
+				b.done(i, true)
+			}
+			if served[1] < 13000 || served[1] > 17000 {
+				t.Errorf("method %d, anew after every %d: %v", m, every, served)
+			}
+		}
+	}
+}
+
+// TestWeighedHuge: weights that are too large for it are balanced as in large groups.
+func TestWeighedHuge(t *testing.T) {
+	for _, w := range []string{"4294967296 4294967296", "5000000000 5000000000", "1099511627776 1", "1 5 1500 1500 1500"} {
+		for _, m := range []Method{RoundRobin, LeastConn} {
+			b := newBed(m, w)
+			b.live[0].Fail(b.now, 9)
+			for range 2000 {
+				if i := b.pick(); i < 0 {
+					t.Fatalf("method %d, %s: no peer", m, w)
+				}
+				if b.live[1].InFlight() > 0 {
+					b.done(1, true)
+				}
+			}
+		}
+	}
+	b := newBed(LeastConn, "1099511627776 1099511627776 1099511627776")
+	for _, i := range []int{0, 2} {
+		b.live[i].inFlight.Store(1<<24 + 1)
+		b.live[i].Release()
+	}
+	if got := b.run(3); got != "1 1 1" {
+		t.Errorf("with many requests on the others: %s", got)
+	}
+	b = newBed(LeastConn, "1 5 1500 1500 1500") // no turn is so long
+	b.cur.primary.Store(1000)
+	b.Picker = NewPlan(LeastConn, b.peers).Bind(b.live, &b.cur)
+	want := newPlain(LeastConn, b.peers)
+	for n := range 1000 {
+		w := want.pick(b.now, map[int]bool{})
+		want.done(w, b.now, true)
+		if got := b.pick(); got != w {
+			t.Fatalf("pick %d is %d, want %d", n, got, w)
+		}
+		b.done(w, true)
+	}
+}
+
+// TestWeighedOthers: failures elsewhere change nothing, nor do those from before the picker was made.
+func TestWeighedOthers(t *testing.T) {
+	order := func(elsewhere bool) string {
+		b := newBed(RoundRobin, "10f2 10f2")
+		b.live[0].Fail(b.now, 2)
+		b.Picker = NewPlan(RoundRobin, b.peers).Bind(b.live, &b.cur)
+		out := b.run(10)
+		if elsewhere {
+			new(Live).Fail(b.now, 1)
+		}
+		return out + b.run(20)
+	}
+	if a, b := order(false), order(true); a != b {
+		t.Errorf("%s without a failure elsewhere, %s with", a, b)
+	}
+}
+
+// TestWeighedForgotten: a failure that was forgotten before the first turn is in the order all the same.
+func TestWeighedForgotten(t *testing.T) {
+	for key := range byte(20) {
+		b := newBed(Hash, "40f2 40f2 40f2")
+		b.q.Key = []byte{key, 1, key, 2}
+		i := b.pick()
+		b.done(i, false)
+		b.now += 11e9
+		b.done(b.pick(), true)
+		if b.live[i].Fails() != 0 {
+			t.Fatal("the failure is not forgotten")
+		}
+		want := newPlain(RoundRobin, b.peers)
+		want.of[i].conns++
+		want.done(i, b.now, false)
+		want.of[i].fails = 0
+		b.q.Key = nil
+		for n := range 10 {
+			w := want.pick(b.now, map[int]bool{})
+			want.done(w, b.now, true)
+			if got := b.pick(); got != w {
+				t.Fatalf("peer %d failed: pick %d is %d, want %d", i, n, got, w)
+			}
+			b.done(w, true)
+		}
+	}
+}
+
+// TestWeighedLong: the longest turns come back, too.
+func TestWeighedLong(t *testing.T) {
+	b := newBed(RoundRobin, "2048 1537")
+	b.live[0].Fail(b.now, 1)
+	b.run(10)
+	b.now += 11e9
+	b.run(20000)
+	if l := b.Picker.(*roundRobin).primary.line.Load(); l == nil || len(l.slots) != 3585 {
+		t.Errorf("there is no turn: %v", l != nil)
 	}
 }
 
