@@ -19,11 +19,12 @@ import (
 
 // Crosscheck compares the load generator with wrk and hey, as far as they are installed: all of them put the same plain
 // load on the same proxy in turn, pinned to the same core, and what each reports as requests a second is written to w. The
-// scenario is the first of Options.Scenarios, small-64 without any, and the proxy the first of that, or of Options.Proxies,
-// which is there. What wrk and hey cannot do is refused: anything but plain requests in a closed loop over kept connections.
+// scenario is the first of Options.Scenarios, delay without any, in which the origins set the rate and no generator is the limit, and
+// the proxy the first of that, or of Options.Proxies, which is there. What wrk and hey cannot do is refused: anything but plain
+// requests in a closed loop over kept connections.
 func Crosscheck(ctx context.Context, opt Options, w io.Writer) error {
 	if len(opt.Scenarios) == 0 {
-		opt.Scenarios = []string{"small-64"}
+		opt.Scenarios = []string{"delay"}
 	}
 	opt.Suite = suiteFull
 	items, err := opt.plan()
@@ -31,8 +32,8 @@ func Crosscheck(ctx context.Context, opt Options, w io.Writer) error {
 		return err
 	}
 	it := &items[0]
-	if s := it.Scenario; s.Method != "GET" && s.Method != "" || len(s.Fields) > 0 || s.Body > 0 || s.Idle > 0 || s.Fresh || s.WebSocket || s.Pipeline > 1 || s.ByHost {
-		return fmt.Errorf("cannot cross-check with scenario %q: only plain requests over kept connections compare", s.Name)
+	if s := it.Scenario; s.Method != "GET" && s.Method != "" || len(s.Fields) > 0 || s.Body > 0 || s.Idle > 0 || s.Fresh || s.WebSocket || s.Pipeline > 1 || s.ByHost || s.Rate != (Rate{}) {
+		return fmt.Errorf("cannot cross-check with scenario %q: only plain requests in a closed loop over kept connections compare", s.Name)
 	}
 	if opt.Rounds == 0 {
 		it.Rounds = 3
