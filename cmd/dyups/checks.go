@@ -32,12 +32,20 @@ func newCheckSet(s *site.Site) (*checkSet, error) {
 		}
 		set.match[name.Text] = string(conf.Print(d.Block))
 	}
+	names := map[string]string{} // of the upstreams, as they are written first
 	for _, h := range s.HealthChecks {
-		c, err := upstream.ParseHealthCheck(h.Directive, upstream.HealthCheckContext{Host: h.Host, Timeout: h.Timeout, Match: set.text})
+		key := strings.ToLower(h.Upstream)
+		if names[key] == "" {
+			names[key] = h.Upstream
+		}
+		host := h.Host
+		if host == h.Upstream {
+			host = names[key]
+		}
+		c, err := upstream.ParseHealthCheck(h.Directive, upstream.HealthCheckContext{Host: host, Timeout: h.Timeout, Match: set.text})
 		if err != nil {
 			return nil, err
 		}
-		key := strings.ToLower(h.Upstream)
 		if set.of[key], err = upstream.AddCheck(set.of[key], c, h.Directive); err != nil {
 			return nil, err
 		}

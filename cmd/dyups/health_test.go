@@ -127,6 +127,7 @@ func TestHealthCheckTwice(t *testing.T) {
 	f("health_check host=x;", "health_check host=x interval=5000ms;", 1)
 	f("health_check host=x mandatory;", "health_check host=x mandatory persistent;", 1)
 	f("health_check type=tcp;", "health_check type=tcp;", 1)
+	f("health_check;", "health_check;", 1) // the Host of both is the upstream's name
 	f("proxy_set_header Host x; health_check match=a;", "health_check match=a host=x;", 1)
 	f("health_check host=x;", "health_check host=x uri=/b;", 2)
 	f("health_check host=x;", "health_check host=y;", 2)
