@@ -17,9 +17,8 @@ import (
 // picks of the same moment. Source: nginx, ngx_http_upstream_round_robin.c, ngx_http_upstream_least_conn_module.c.
 type weighing struct {
 	lock    atomic.Bool
-	calm    bool   // group.line gives the order since tick at, or gave it: current is of that time
-	at      uint32 // position in line at that time
-	line    *turn
+	line    *turn  // that gives the order since tick at, or gave it: current is of that time; nil: current is of the moment
+	at      uint32 // position in line
 	dead    uint32 // bit k: member k was left out by the last pick
 	quiet   int    // picks with weights since the last event
 	members weights
@@ -90,7 +89,7 @@ func (g *group) leastSmall(q *Query) int {
 func (g *group) tryWeigh() *weighing {
 	w := g.weighing.Load()
 	if w == nil {
-		w = &weighing{calm: true, line: &g.turn}
+		w = &weighing{line: &g.turn}
 		for k, i := range g.members {
 			p := &g.peers[i]
 			w.members[k] = weighed{effective: p.weight, weight: p.weight, failed: p.failed}
@@ -146,7 +145,7 @@ func (g *group) took(p *peer, now int64) {
 // turn is a pick of round robin at tick t, under the lock.
 func (w *weighing) turn(g *group, q *Query, t uint32) int {
 	g.look(q.NowNs)
-	if news := w.hear(g); w.calm {
+	if news := w.hear(g); w.line != nil {
 		if l := g.line.Load(); l != nil && !news && q.Tried.n == 0 {
 			if i := l.at(t); g.takeSmall(i, q) {
 				return i
@@ -183,26 +182,27 @@ func (w *weighing) hear(g *group) (news bool) {
 	return news
 }
 
-// wake ends the calm: it works out the weights before the pick of tick t.
+// wake ends the line: it works out the weights before the pick of tick t.
 func (w *weighing) wake(g *group, t uint32) {
-	if !w.calm {
+	line := w.line
+	if line == nil {
 		return
 	}
-	w.calm, w.quiet = false, 0
+	w.line, w.quiet = nil, 0
 	if !g.exact {
 		return
 	}
-	n := uint32(len(w.line.slots))
+	n := uint32(len(line.slots))
 	steps := (t%n + n - w.at) % n
 	var total int64
-	for k, i := range g.members {
-		if w.dead>>k&1 == 0 {
-			w.members[k].current += int64(steps) * g.peers[i].weight
-			total += g.peers[i].weight
+	for k := range g.members {
+		if m := &w.members[k]; w.dead>>k&1 == 0 {
+			m.current += int64(steps) * m.weight
+			total += m.weight
 		}
 	}
 	for s := range steps {
-		i := w.line.slots[(w.at+s)%n]
+		i := line.slots[(w.at+s)%n]
 		w.members[g.peers[i].rank].current -= total
 	}
 }
@@ -244,7 +244,7 @@ func (w *weights) heaviest(among uint32) (best int, full bool) {
 	var total int64
 	most := int64(math.MinInt64)
 	for x := among; x != 0; x &= x - 1 {
-		k := bits.TrailingZeros32(x) % mostWeighed
+		k := bits.TrailingZeros32(x) % mostWeighed // which it is: for the compiler
 		m := &w[k]
 		m.current += m.effective
 		total += m.effective
@@ -268,8 +268,8 @@ func (w *weighing) settle(g *group, changes uint32) {
 			return
 		}
 		if w.dead>>k&1 == 0 {
-			total += g.peers[i].weight
-			div = gcd(div, g.peers[i].weight)
+			total += w.members[k].weight
+			div = gcd(div, w.members[k].weight)
 		}
 	}
 	if total == 0 {
@@ -288,7 +288,7 @@ func (w *weighing) settle(g *group, changes uint32) {
 		return
 	}
 	l := newTurn(slots)
-	w.calm, w.at, w.line = true, at, &l
+	w.line, w.at = &l, at
 	g.line.Store(&l)
 	if g.aside.changes.Load() != changes {
 		g.line.Store(nil)

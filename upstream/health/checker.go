@@ -134,22 +134,15 @@ func (c *Checker) follow(before, after *upstream.Upstream) {
 			s.State.Unbar(upstream.NowNs())
 		}
 	}
-	switch {
-	case after == nil:
-	case after.PanicBelow > 0:
+	if after == nil {
+		return
+	}
+	if after.PanicBelow > 0 {
 		for _, s := range asked(after) {
 			c.panicky[s.State] = after
 		}
-		c.settle(after)
-	default:
-		for _, s := range asked(after) {
-			if worst(c.of[s.State]).up.Load() {
-				s.State.Unbar(upstream.NowNs())
-			} else {
-				s.State.Bar()
-			}
-		}
 	}
+	c.settle(after)
 	for _, s := range ill {
 		if worst(c.of[s.State]).up.Load() {
 			c.log(levelNotice, fmt.Sprintf("server %s of upstream %q is healthy: what it has failed is not asked any more", s.Label, after.Name))

@@ -17,7 +17,7 @@ func (c *Checker) settleAll(p *prober) {
 	}
 }
 
-// settle decides whether an upstream with a panic threshold panics, and lets all its servers go or bars those that are ill; mu is
+// settle bars the servers of an upstream that are ill, or lets all go if it has a panic threshold and panics; mu is
 // held. Backup servers count as others do. Those that wait for their first verdict do not count and are not let go: servers that are
 // added must neither begin a panic nor get requests by it before their first passed check.
 func (c *Checker) settle(u *upstream.Upstream) {
