@@ -149,8 +149,10 @@ func (g *group) use(p *peer, use bool) {
 		}
 	}
 	if g.board != nil {
-		g.board.use(p, use)
-		g.moved(&g.board.seats[g.members[k]], p.live)
+		g.moved(p)
+	}
+	if g.sums != nil {
+		g.sums.use(p, use)
 	}
 }
 

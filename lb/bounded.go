@@ -18,31 +18,13 @@ const maxWalk = 64
 
 // Pick implements Picker.
 func (b *bounded) Pick(q *Query) int {
-	g, t := &b.primary, &q.Tried
-	if len(g.members) > 0 {
-		g.look(q.NowNs)
-		x := uint32(g.board.tally.total.Load()) + uint32(q.NowNs)
-		if t.step == 0 && len(q.Key) > 0 {
-			h := crc32.ChecksumIEEE(q.Key)
-			x += h
-			t.hash, t.step = b.plan.points.find(h), 1
-		}
-		g.refresh(q, mix32(x))
-	}
-	i := b.pick(q)
-	if i >= 0 && g.board != nil {
-		if s := &g.board.seats[i]; s.group == g { // no backup
-			g.moved(s, b.live[i])
-		}
-	}
-	return i
-}
-
-func (b *bounded) pick(q *Query) int {
-	k := b.plan.points
-	t := &q.Tried
+	k, t := b.plan.points, &q.Tried
 	if len(q.Key) == 0 || len(b.primary.members) == 0 {
 		return (*roundRobin)(b).Pick(q)
+	}
+	b.primary.look(q.NowNs)
+	if t.step == 0 {
+		t.hash, t.step = k.find(crc32.ChecksumIEEE(q.Key)), 1
 	}
 	var last uint32 = 1<<32 - 1
 	at := t.hash
@@ -94,7 +76,11 @@ func (b *bounded) within(i int, q *Query) (int, bool) {
 	if b.primary.aside.has(i) || q.Tried.Has(i) || b.limited && b.peers[i].maxConns < 0 {
 		return -1, false
 	}
-	if n := b.live[i].InFlight(); n > 0 && n >= b.bound(&b.peers[i]) { // an idle peer is always within
+	v := b.live[i].inFlight.Load()
+	if v&counted == 0 { // a picker with another method was bound over it
+		b.live[i].count(b.primary.sums.seat)
+	}
+	if n := int64(v >> 1); n > 0 && n >= b.bound(&b.peers[i]) { // an idle peer is always within
 		return -1, true
 	}
 	if (*balancer)(b).try(i, q) {
@@ -105,9 +91,9 @@ func (b *bounded) within(i int, q *Query) (int, bool) {
 
 // bound is how many requests p may have in flight, counting the one to come.
 func (b *bounded) bound(p *peer) int64 {
-	t := &b.primary.board.tally
-	places := ((t.total.Load()+1)*int64(b.plan.options.BalanceFactor) + 99) / 100
-	all := max(1, t.weight.Load())
+	g := &b.primary
+	places := ((g.total.Load()+1)*int64(b.plan.options.BalanceFactor) + 99) / 100
+	all := max(1, g.sums.weight.Load())
 	each, rest := places/all, places%all
 	n := p.weight*each + int64(float64(p.below+p.weight)*float64(rest)/float64(all)) - int64(float64(p.below)*float64(rest)/float64(all))
 	return max(1, n)

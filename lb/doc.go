@@ -6,7 +6,7 @@
 // A Plan is what follows from the frozen description of the peers: rotations, lines of weights, the ring of points. It
 // is made once for a definition. Bind joins it with the living parts of the peers, one Live each, and a Cursor, and
 // gives a Picker. Lives and cursor outlive pickers: a table that replaces another binds its plan to the same ones, so
-// failures, places taken and the position in the rotation are kept.
+// failures, places taken and the position in the rotation are kept. Peers keep their cursor as long as they live.
 //
 // A caller fills a Query, calls Pick, and later gives the place back with Live.Release, after Fail, or Succeed for all that is no
 // failure. For least_time it calls Live.Observe after a success, and Live.Answered when Plan.CountsWaiting says so; for
@@ -73,8 +73,10 @@
 //   - With a balance factor a peer has at most its part of the requests in flight, times the factor, in whole places and
 //     one at least, plus as many as are picked at the same moment. When 64 points in a row are full, which is as
 //     good as impossible from a factor of 125 on, the members are looked at in order.
-//   - What a least_conn, least_time or bounded picker was not told, because another one over the same peers was (two
-//     tables in use, or one that was never published), it finds out by looking at a member at random in every eighth or, bounded, 32nd
+//     The requests in flight on all are known to the place, those on peers that drain, are down, or have left (Live.Leave) not
+//     among them, whatever pickers replace each other over the same peers, as long as they share a cursor.
+//   - What a least_conn or least_time picker was not told, because another one over the same peers was (two
+//     tables in use, or one that was never published), it finds out by looking at a member at random in every eighth
 //     pick. That the time of least_time has gone on, with it a slow peer's second chance and the age of requests in
 //     flight, it sees by looking at 64 members in turn in each millisecond in which there is a pick.
 //   - Slow starts take away at most half of the weight of the members in use (ramp). A member at its full weight has at

@@ -8,7 +8,9 @@ import "sync/atomic"
 type Cursor struct {
 	primary atomic.Uint64
 	backup  atomic.Uint64
-	_       [48]byte // its own cache line: every pick writes it
+	total   atomic.Int64         // balance_factor: places taken on all primaries that are in use
+	apart   atomic.Pointer[peer] // see seat
+	_       [32]byte             // its own cache line: every pick writes it
 }
 
 // tick moves the cursor on and gives where it stood. After 4 billion picks the count begins anew.
@@ -31,7 +33,9 @@ type group struct {
 	roll   roll
 	aside  aside
 	ramp   ramp
-	board  *board // nil unless the method has to know of each place that is taken and given back
+	board  *board        // nil unless the method has to know the load of all at each pick
+	total  *atomic.Int64 // see Cursor
+	sums   *sums         // nil unless there are bounds
 
 	small    bool                     // it goes by nginx's weights; see weighing
 	weighing atomic.Pointer[weighing] // nil: nothing has happened yet
@@ -42,8 +46,8 @@ type group struct {
 var noGroup = &group{rotation: new(rotation)}
 
 // init joins a rotation with the living parts of its members.
-func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64) {
-	g.rotation, g.peers, g.cursor = r, peers, cursor
+func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64, total *atomic.Int64) {
+	g.rotation, g.peers, g.cursor, g.total = r, peers, cursor, total
 	if len(r.members) == 0 {
 		return
 	}
@@ -66,7 +70,7 @@ func (g *group) next(q *Query) int {
 		t = tick(g.cursor)
 		i = l.at(t)
 		if p := &g.peers[i]; q.Tried.n == 0 && p.healthy() { // nearly always
-			p.live.inFlight.Add(1)
+			p.live.occupy()
 			q.Tried.first[0], q.Tried.n = uint32(i), 1
 			return i
 		}

@@ -145,20 +145,23 @@ func (p *Plan) BindTaker(live []*Live, cur *Cursor) (Picker, Taker) {
 	if len(b.peers) == 1 { // nowhere else to go: nginx never takes a lone peer out, nor lets it start slowly
 		b.peers[0].maxFails, b.peers[0].slowStart = 0, 0
 	}
-	b.primary.init(&p.primary, b.peers, &cur.primary)
+	b.primary.init(&p.primary, b.peers, &cur.primary, &cur.total)
 	b.backup = noGroup
 	if len(p.backup.members) > 0 {
 		b.backup = new(group)
-		b.backup.init(&p.backup, b.peers, &cur.backup)
+		b.backup.init(&p.backup, b.peers, &cur.backup, &cur.total)
 	}
 	for i := range b.peers {
-		b.peers[i].leave()
+		if !p.bounded() || !b.primary.holds(i, b.peers[i].rank) {
+			b.peers[i].live.uncount()
+		}
+		b.peers[i].leave(cur)
 	}
 	if p.weighs() {
 		b.primary.weighs(p.method == LeastConn)
 		b.backup.weighs(p.method == LeastConn)
 	}
-	return b.picker(), b
+	return b.picker(cur), b
 }
 
 // weighs reports whether small groups go by nginx's weights of the moment: where the method has turns, or falls back to them.
@@ -167,10 +170,13 @@ func (p *Plan) weighs() bool {
 	case RoundRobin, LeastConn, IPHash, Hash:
 		return true
 	case ConsistentHash:
-		return p.options.BalanceFactor <= 100
+		return !p.bounded()
 	}
 	return false
 }
+
+// bounded reports whether loads are bounded.
+func (p *Plan) bounded() bool { return p.method == ConsistentHash && p.options.BalanceFactor > 100 }
 
 // ramps reports whether the method starts peers slowly: as in nginx, not those that go by a hash or by chance.
 func (p *Plan) ramps() bool {
@@ -178,7 +184,7 @@ func (p *Plan) ramps() bool {
 }
 
 // picker gives the view of b that is its method's.
-func (b *balancer) picker() Picker {
+func (b *balancer) picker(cur *Cursor) Picker {
 	p := b.plan
 	// One peer to choose from is round robin whatever the method: every method of nginx does the same.
 	if len(p.peers) == 1 || len(p.primaries) < 2 && p.method != LeastConn && p.method != LeastTime {
@@ -194,8 +200,8 @@ func (b *balancer) picker() Picker {
 	case Hash:
 		return (*hashed)(b)
 	case ConsistentHash:
-		if p.options.BalanceFactor > 100 {
-			b.primary.join(nil, p)
+		if p.bounded() {
+			b.primary.sumUp(cur)
 			return (*bounded)(b)
 		}
 		return (*consistent)(b)
@@ -247,7 +253,7 @@ func (b *balancer) try(i int, q *Query) bool {
 		return false
 	}
 	if l := b.live[i]; !b.limited && l.fails.Load() == 0 { // nearly always, without waiting for the peer's line
-		l.inFlight.Add(1)
+		l.occupy()
 		q.Tried.add(i)
 		return true
 	}

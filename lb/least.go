@@ -87,7 +87,7 @@ func (g *group) place(i int, q *Query) bool {
 		q.Tried.add(i)
 		return true
 	case busy:
-		g.moved(&g.board.seats[i], p.live)
+		g.moved(p)
 	case out:
 		g.setAside(i, q.NowNs)
 	}

@@ -40,7 +40,7 @@ func TestEta(t *testing.T) {
 		t.Helper()
 		l := &Live{}
 		l.checked.Store(now - idle)
-		l.inFlight.Store(int32(conns))
+		l.inFlight.Store(int32(conns) * onePlace)
 		p := peer{live: l, failTimeout: 10e9, weight: weight}
 		if got := p.eta(averageMs, false, now); got != want {
 			t.Errorf("average %d, idle %d, %d in flight, weight %d: %v, want %v", averageMs, idle, conns, weight, got, want)
@@ -134,7 +134,7 @@ func (l *Live) moveClock(now int64) {
 	g := l.seat.Load().group
 	g.board.clock.Store(now)
 	for _, i := range g.members {
-		g.moved(&g.board.seats[i], g.peers[i].live)
+		g.moved(&g.peers[i])
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 //
 // It is kept small, half a cache line, because a pick waits for it; what some methods want besides is apart.
 type Live struct {
-	inFlight atomic.Int32
+	inFlight atomic.Int32         // places taken, each onePlace, and the bit counted
 	fails    atomic.Int32         // failures since the last forgetting, and the bit barred
 	checked  atomic.Int64         // when the peer last failed or was last let through, NowNs
-	seat     atomic.Pointer[seat] // whose group's board is told of places taken and given back
+	seat     atomic.Pointer[peer] // whose group is told of places taken and given back
 	more     atomic.Pointer[more]
 }
 
@@ -71,8 +71,22 @@ var recoveries struct {
 	_ [56]byte
 }
 
+// Live.inFlight: the bit says whether the group of the seat sums up the places (balance_factor). It stands in the same word, so
+// that whoever takes a place or gives one back, and whoever begins to count or ends it, agree on every single place.
+const (
+	counted  = 1
+	onePlace = 2
+)
+
 // InFlight is the number of places taken and not yet given back.
-func (l *Live) InFlight() int64 { return int64(l.inFlight.Load()) }
+func (l *Live) InFlight() int64 { return int64(l.inFlight.Load() >> 1) }
+
+// occupy takes a place.
+func (l *Live) occupy() {
+	if l.inFlight.Add(onePlace)&counted != 0 {
+		l.sum(1)
+	}
+}
 
 // Fails is the number of failures that count at present.
 func (l *Live) Fails() int64 { return int64(l.fails.Load() &^ barred) }
@@ -96,14 +110,20 @@ func (l *Live) Barred() bool { return l.fails.Load()&barred != 0 }
 
 // Release gives one place back.
 func (l *Live) Release() {
-	l.inFlight.Add(-1)
+	if l.inFlight.Add(-onePlace)&counted != 0 {
+		l.sum(-1)
+	}
 	l.report()
 }
 
+// Leave ends the part that the peer has in what its upstream sums up, for one that has been taken out of it. Its requests in
+// flight go on.
+func (l *Live) Leave() { l.uncount() }
+
 // report tells the board that the load has changed.
 func (l *Live) report() {
-	if s := l.seat.Load(); s != nil {
-		s.group.moved(s, l)
+	if p := l.seat.Load(); p != nil && p.group.board != nil {
+		p.group.moved(p)
 	}
 }
 
@@ -171,7 +191,7 @@ type peer struct {
 	below       int64  // balance_factor: sum of the weights of the members before
 	rank        uint32 // position among the members of its group
 	failed      uint32 // Live's failures when the group was made
-	_           [8]byte
+	group       *group // if it has a board
 }
 
 func (p *peer) init(d *Peer, l *Live) {
@@ -207,18 +227,21 @@ func (p *peer) take(now int64) verdict {
 	if p.maxConns != 0 {
 		return p.takeBounded()
 	}
-	p.live.inFlight.Add(1)
+	p.live.occupy()
 	return taken
 }
 
 // takeBounded takes a place on a peer with max_conns; concurrent takers never exceed it.
 func (p *peer) takeBounded() verdict {
 	for {
-		n := p.live.inFlight.Load()
-		if n >= p.maxConns {
+		v := p.live.inFlight.Load()
+		if v>>1 >= p.maxConns {
 			return busy
 		}
-		if p.live.inFlight.CompareAndSwap(n, n+1) {
+		if p.live.inFlight.CompareAndSwap(v, v+onePlace) {
+			if v&counted != 0 {
+				p.live.sum(1)
+			}
 			return taken
 		}
 	}
@@ -238,7 +261,7 @@ func (p *peer) takeFailed(now int64) verdict {
 		return out
 	}
 	if p.maxConns == 0 {
-		l.inFlight.Add(1)
+		l.occupy()
 	} else if v := p.takeBounded(); v != taken {
 		return v
 	}

@@ -143,10 +143,10 @@ func (g *group) survey(now int64) {
 	}
 	r.keep.Store(math.Float64bits(rampKeep(full, lost)))
 	was := r.active.Swap(lost > 0)
-	if g.board != nil && g.board.tree != nil && (was || lost > 0) {
+	if g.board != nil && (was || lost > 0) {
 		g.board.clock.Store(now)
 		for _, i := range g.members {
-			g.moved(&g.board.seats[i], g.peers[i].live)
+			g.moved(&g.peers[i])
 		}
 	}
 	if !was && lost > 0 {

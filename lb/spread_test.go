@@ -320,10 +320,10 @@ func TestRandomTwo(t *testing.T) {
 			}
 		}
 	}
-	f(RandomTwo, func(b *bed) { b.live[0].inFlight.Add(5) }, 1)
-	f(RandomTwo, func(b *bed) { b.live[1].inFlight.Add(5) }, 0)
+	f(RandomTwo, func(b *bed) { b.live[0].inFlight.Add(5 * onePlace) }, 1)
+	f(RandomTwo, func(b *bed) { b.live[1].inFlight.Add(5 * onePlace) }, 0)
 	f(RandomTwoTime, func(b *bed) { b.live[0].Observe(900e6, 900e6); b.live[0].checked.Store(b.now) }, 1)
-	f(RandomTwoTime, func(b *bed) { b.live[1].inFlight.Add(1) }, 0)
+	f(RandomTwoTime, func(b *bed) { b.live[1].occupy() }, 0)
 }
 
 // TestRandomTwoLone: where all but one are dead, nothing is drawn in vain.

@@ -38,7 +38,7 @@ func (b *balancer) Take(i int, q *Query) bool {
 		}
 		g.took(p, q.NowNs)
 		if g.board != nil {
-			g.moved(&g.board.seats[i], p.live)
+			g.moved(p)
 		}
 	}
 	return true

@@ -316,7 +316,7 @@ func (g *group) candidates(q *Query, byLoad bool) (can, dead uint32, all bool) {
 			}
 		}
 		if byLoad {
-			n := int64(p.live.inFlight.Load())
+			n := p.live.InFlight()
 			switch a, b := n*weight, conns*p.weight; {
 			case can == 0 || a < b:
 				conns, weight, can = n, p.weight, 0

@@ -275,7 +275,7 @@ func TestWeighedHuge(t *testing.T) {
 	}
 	b := newBed(LeastConn, "1099511627776 1099511627776 1099511627776")
 	for _, i := range []int{0, 2} {
-		b.live[i].inFlight.Store(1<<24 + 1)
+		b.live[i].inFlight.Store((1<<24 + 1) * onePlace)
 		b.live[i].Release()
 	}
 	if got := b.run(3); got != "1 1 1" {

@@ -126,6 +126,7 @@ func (s *Store) publish(old, t *Table, retired []*State) {
 	s.table.Store(t)
 	for _, st := range retired {
 		st.retired.Store(true)
+		st.live.Leave()
 	}
 	for _, f := range s.watchers {
 		f(old, t)

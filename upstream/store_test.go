@@ -240,3 +240,28 @@ func TestWhy(t *testing.T) {
 	u.Servers[0].State.Unbar(NowNs())
 	f("") // alone, it is never failed
 }
+
+// TestBoundedRemoved: what is still in flight on a server that was taken out gives the others no room beyond their bounds.
+func TestBoundedRemoved(t *testing.T) {
+	const hash = "hash $uri consistent balance_factor=1.25;"
+	s := storeOf(t, hash+"server 127.0.0.1:1; server 127.0.0.1:2; server 127.0.0.1:3;")
+	u := s.Load().Lookup([]byte("dy"))
+	for range 20 {
+		if !u.Take(0, new(lb.Query)) {
+			t.Fatal("no place")
+		}
+	}
+	set(t, s, "dy", hash+"server 127.0.0.1:2; server 127.0.0.1:3;")
+	now := s.Load().Lookup([]byte("dy"))
+	var count [2]int
+	for range 8 {
+		q := lb.Query{Key: []byte("one")}
+		count[now.Pick(&q)]++
+	}
+	if max(count[0], count[1]) > 5 { // of 8, of which half is 4, times 1.25
+		t.Errorf("%v requests on the two that are left", count)
+	}
+	for range 20 {
+		u.Done(0, OK, 0)
+	}
+}
