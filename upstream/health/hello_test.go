@@ -2,6 +2,7 @@ package health
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"io"
 	"log"
@@ -63,6 +64,60 @@ func TestHello(t *testing.T) {
 	g("\x16\x03", false)
 	g("", false)
 	g("HTTP/1.1 400 Bad Request\r\n\r\n", false)
+}
+
+// TestHelloDHE: servers that speak nothing but what crypto/tls does not are offered it, in a ClientHello that is still well formed.
+func TestHelloDHE(t *testing.T) {
+	var offered []uint16
+	plain := capture(t, func(c net.Conn) net.Conn { return c })
+	ours := capture(t, func(c net.Conn) net.Conn { return &helloConn{Conn: c} })
+	server, client := net.Pipe()
+	defer server.Close()
+	go func() {
+		_, _ = client.Write(ours)
+		_ = client.Close()
+	}()
+	_ = tls.Server(readOnly{server}, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		offered = h.CipherSuites
+		return nil, io.EOF
+	}}).Handshake()
+	if n := len(suitesDHE) / 2; len(offered) < n || offered[len(offered)-n] != 0x009e || len(ours) != len(plain)+len(suitesDHE) {
+		t.Errorf("%d bytes offer %#04x", len(ours), offered)
+	}
+	end := bytes.Index(ours, []byte(suitesDHE))
+	for n := range end { // what is cut short before the end of its list stays as it is
+		if got := offerDHE(plain[:n]); len(got) != n {
+			t.Fatalf("%d bytes became %d", n, len(got))
+		}
+	}
+	if got := offerDHE([]byte("GET / HTTP/1.1")); string(got) != "GET / HTTP/1.1" {
+		t.Errorf("%q", got)
+	}
+}
+
+// readOnly is a connection into which everything can be written.
+type readOnly struct{ net.Conn }
+
+func (readOnly) Write(p []byte) (int, error) { return len(p), nil }
+
+// capture is the ClientHello that is sent over a connection.
+func capture(t *testing.T, over func(net.Conn) net.Conn) []byte {
+	t.Helper()
+	server, client := net.Pipe()
+	go func() {
+		_ = tls.Client(over(client), helloConfig).Handshake()
+	}()
+	defer client.Close()
+	defer server.Close()
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(server, head); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, int(head[3])<<8|int(head[4]))
+	if _, err := io.ReadFull(server, body); err != nil {
+		t.Fatal(err)
+	}
+	return append(head, body...)
 }
 
 // answering is the address of a server that says the same to everyone who has begun to speak, and hangs up.
