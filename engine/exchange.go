@@ -339,6 +339,9 @@ func (ex *exchange) giveBack() {
 		ex.l.bulk--
 	}
 	ex.leaveQueue()
+	if ex.cur >= 0 {
+		ex.learnsLeft()
+	}
 	ex.leave(upstream.Neither)
 	ex.body.end(ex)
 	ex.table, ex.up = nil, nil

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+
+	"dyups/upstream"
 )
 
 // TestStickyLearn: a session that a backend begins stays with it; it moves, under its name, when the backend may not be used, and
@@ -133,4 +136,35 @@ func TestStickyLearnHeader(t *testing.T) {
 	}
 	f("", false)
 	f("header", true)
+}
+
+// TestStickyLearnLeft: the session of a client that leaves before its answer moves, and its time with it, as if that had come.
+func TestStickyLearnLeft(t *testing.T) {
+	for param, moves := range map[string]bool{"": true, "header": false} {
+		asked := make(chan struct{}, 1)
+		silent := origin(t, func(_ net.Conn, in *bufio.Reader) {
+			if _, err := http.ReadRequest(in); err == nil {
+				asked <- struct{}{}
+				_, _ = in.ReadByte() // until it is hung up
+			}
+		})
+		a := namedOrigin(t)
+		r := newRig(t, 1, fmt.Sprintf("upstream u { sticky learn create=$upstream_cookie_x lookup=$arg_sid zone=z:1m %s; server %s; server %s; }\n"+
+			"server { listen 127.0.0.1:0; location / { proxy_pass http://u; } }", param, a, silent))
+		u := r.store.Load().Lookup([]byte("u"))
+		u.Learned([]byte("one"), true, 0, upstream.NowNs())
+		u.Servers[0].State.Bar()
+		c := r.dial(0)
+		c.send("GET /?sid=one HTTP/1.1\r\nHost: a\r\n\r\n")
+		<-asked
+		c.Close()
+		wait(t, "the place to be given back", func() bool { return u.Servers[1].State.InFlight() == 0 })
+		want := 0
+		if moves {
+			want = 1
+		}
+		if got := u.Session([]byte("one"), upstream.NowNs()); len(got) != 1 || got[0] != want {
+			t.Errorf("%q: the session is at %v, want %d", param, got, want)
+		}
+	}
 }

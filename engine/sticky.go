@@ -80,6 +80,14 @@ func (ex *exchange) learn() {
 	}
 }
 
+// learnsLeft has the session learned of a request that ends before its answer, as its client left (nginx: its peer is freed
+// without a failure, ngx_http_upstream_sticky_free_peer).
+func (ex *exchange) learnsLeft() {
+	if s := ex.up.Sticky; s != nil && s.Learn != nil && !s.Learn.Header {
+		ex.learns = true
+	}
+}
+
 // appendSticky keeps the session with the server of this answer: it appends the cookie that names it, also where the request came
 // with that, so that its expiry moves on (nginx, ngx_http_upstream_sticky_get_peer), or learns: with "header" and of an upgraded
 // connection at once, else when the answer is over.
