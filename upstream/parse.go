@@ -40,7 +40,6 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "health_check", In: conf.Upstream, Max: -1, Many: true, Set: (*parsing).healthCheck},
 	conf.Rule[*parsing]{Name: "panic_threshold", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).panicThreshold},
 	conf.Rule[*parsing]{Name: "sticky", In: conf.Upstream, Min: 2, Max: -1, Set: (*parsing).sticky},
-	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Max: -1, Set: (*parsing).state},
 	conf.Rule[*parsing]{Name: "keepalive", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).keepalive},
 	conf.Rule[*parsing]{Name: "keepalive_requests", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveRequests},
 	conf.Rule[*parsing]{Name: "keepalive_time", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTime},
@@ -48,6 +47,16 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "resolver", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).resolver},
 	conf.Rule[*parsing]{Name: "resolver_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).resolverTimeout},
 	conf.Rule[*parsing]{Name: "zone", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).zone},
+
+	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Instead: `write the servers here; "POST /upstream/NAME" changes them while ` +
+		`dyups runs, and "GET /detail" prints them as text that can be posted or put here`},
+	// NGINX Plus, before 1.5.7.
+	conf.Rule[*parsing]{Name: "sticky_cookie_insert", In: conf.Upstream, Instead: `write "sticky cookie NAME"`},
+	// Tengine, and modules of others.
+	conf.Rule[*parsing]{Name: "consistent_hash", In: conf.Upstream, Instead: `write "hash KEY consistent" or "maglev KEY"`},
+	conf.Rule[*parsing]{Name: "session_sticky", In: conf.Upstream, Instead: `write "sticky cookie NAME" or "sticky learn"`},
+	conf.Rule[*parsing]{Name: "jvm_route", In: conf.Upstream, Instead: `write "sticky route", with "route=" at each server`},
+	conf.Rule[*parsing]{Name: "fair", In: conf.Upstream, Instead: `write "least_conn" or "least_time header"`},
 )
 
 // ParseBlock checks the inside of an upstream block (from a file or a command body) and returns its Spec. It looks
@@ -259,10 +268,4 @@ func (p *parsing) zone(d *conf.Directive) error {
 	}
 	p.spec.zone = append(p.spec.zone, d.Args[1].Text)
 	return nil
-}
-
-// state refuses nginx's file of servers that its API has set.
-func (p *parsing) state(d *conf.Directive) error {
-	return d.Errorf("is not supported: write the servers here; \"POST /upstream/NAME\" changes them while dyups runs, and " +
-		"\"GET /detail\" prints them as text that can be posted or put here")
 }

@@ -136,6 +136,8 @@ func TestRefused(t *testing.T) {
 	f("queue 5 10s; server 127.0.0.1:1;", "invalid parameter \"10s\" in \"queue\" directive")
 	f("queue 5 timeout=x; server 127.0.0.1:1;", "invalid value \"x\" of parameter \"timeout\"")
 	f("state /var/lib/servers; server 127.0.0.1:1;", "\"POST /upstream/NAME\" changes them")
+	f("server 127.0.0.1:1; session_sticky cookie=a fallback=on;", "\"session_sticky\" directive is not supported: write \"sticky cookie NAME\"")
+	f("consistent_hash $uri; server 127.0.0.1:1;", "write \"hash KEY consistent\"")
 	f("hash; server 127.0.0.1:1;", "invalid number of arguments")
 	f("hash $uri foo; server 127.0.0.1:1;", "invalid parameter \"foo\" in \"hash\" directive")
 	f("hash $nosuch; server 127.0.0.1:1;", "body:1:6: invalid key \"$nosuch\" in \"hash\" directive: unknown")

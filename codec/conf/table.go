@@ -17,6 +17,9 @@ type Rule[T any] struct {
 	Min, Max int  // number of arguments; Max < 0: any number
 	Block    bool // it has a {} block
 	Many     bool // may stand more than once in one block
+	// Instead says what to write in place of a directive that other servers have: it is refused with that, whatever its shape,
+	// and listed nowhere.
+	Instead string
 	// Set applies the directive to t. Its shape has been checked. An error that holds no *Error gets the
 	// directive's name and position. nil: the directive is accepted and does nothing.
 	Set func(t T, d *Directive) error
@@ -39,7 +42,9 @@ func NewTable[T any](rules ...Rule[T]) *Table[T] {
 		if r.Max >= 0 && r.Max < r.Min {
 			panic(fmt.Sprintf("BUG: rule for %q takes %d to %d arguments", r.Name, r.Min, r.Max))
 		}
-		t.known[r.Name] |= r.In
+		if r.Instead == "" {
+			t.known[r.Name] |= r.In
+		}
 		t.byName[r.Name] = append(t.byName[r.Name], i)
 	}
 	return t
@@ -50,7 +55,9 @@ func NewTable[T any](rules ...Rule[T]) *Table[T] {
 func (t *Table[T]) Names() map[string]Context {
 	names := make(map[string]Context, len(t.byName))
 	for _, r := range t.rules {
-		names[r.Name] |= r.In
+		if r.Instead == "" {
+			names[r.Name] |= r.In
+		}
 	}
 	return names
 }
@@ -72,6 +79,9 @@ func (t *Table[T]) Apply(ctx Context, v T, ds []*Directive) error {
 		r := t.rule(ctx, d.Name.Text)
 		if r == nil {
 			return t.refuse(ctx, d)
+		}
+		if r.Instead != "" {
+			return d.Errorf("is not supported: %s", r.Instead)
 		}
 		if err := checkShape(d, r.Min, r.Max, r.Block); err != nil {
 			return err

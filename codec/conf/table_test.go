@@ -51,6 +51,29 @@ func TestTableNames(t *testing.T) {
 	}
 }
 
+// TestTableInstead: a directive that something else stands for is refused with that, whatever its shape, and offered nowhere.
+func TestTableInstead(t *testing.T) {
+	type rule = Rule[int]
+	table := NewTable(rule{Name: "old", In: HTTP, Instead: `write "new"`}, rule{Name: "new", In: HTTP, Max: 1})
+	f := func(ctx Context, text, want string) {
+		t.Helper()
+		ds, err := Parse("f", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = table.Apply(ctx, 0, ds); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+	f(HTTP, "old;", `f:1:1: "old" directive is not supported: write "new"`)
+	f(HTTP, "old a b { c; }", `f:1:1: "old" directive is not supported: write "new"`)
+	f(HTTP, "other;", `f:1:1: unknown directive "other"; allowed here: new`)
+	f(Server, "old;", `f:1:1: unknown directive "old"`)
+	if names := table.Names(); len(names) != 1 {
+		t.Errorf("names %v", names)
+	}
+}
+
 func TestContextString(t *testing.T) {
 	f := func(c Context, want string) {
 		t.Helper()
