@@ -151,8 +151,10 @@ func (g *group) use(p *peer, use bool) {
 	if g.board != nil {
 		g.moved(p)
 	}
-	if g.sums != nil {
-		g.sums.use(p, use)
+	if use {
+		g.weight.Add(p.weight)
+	} else {
+		g.weight.Add(-p.weight)
 	}
 }
 

@@ -110,7 +110,7 @@ func (g *group) sweep() {
 // lookAt takes the seat of member i back if another picker has it, and brings the tree up to date.
 func (g *group) lookAt(i uint32) {
 	p := &g.peers[i]
-	if p.live.seat.Load() != p {
+	if p.live.seat.Load() != p && p.live.inFlight.Load()&counted == 0 {
 		p.live.seat.Store(p)
 		g.moved(p)
 	} else if g.board.tree.levels[0][p.rank].Load() != g.key(p) {

@@ -77,10 +77,8 @@ func (b *bounded) within(i int, q *Query) (int, bool) {
 		return -1, false
 	}
 	v := b.live[i].inFlight.Load()
-	if v&counted == 0 { // a picker with another method was bound over it
-		b.live[i].count(b.primary.sums.seat)
-	}
-	if n := int64(v >> 1); n > 0 && n >= b.bound(&b.peers[i]) { // an idle peer is always within
+	// One that is not counted is no member for the picker that was bound last, or that one has no bounds.
+	if n := int64(v >> 1); v&counted != 0 && n > 0 && n >= b.bound(&b.peers[i]) { // an idle peer is always within
 		return -1, true
 	}
 	if (*balancer)(b).try(i, q) {
@@ -93,7 +91,7 @@ func (b *bounded) within(i int, q *Query) (int, bool) {
 func (b *bounded) bound(p *peer) int64 {
 	g := &b.primary
 	places := ((g.total.Load()+1)*int64(b.plan.options.BalanceFactor) + 99) / 100
-	all := max(1, g.sums.weight.Load())
+	all := max(1, g.weight.Load())
 	each, rest := places/all, places%all
 	n := p.weight*each + int64(float64(p.below+p.weight)*float64(rest)/float64(all)) - int64(float64(p.below)*float64(rest)/float64(all))
 	return max(1, n)

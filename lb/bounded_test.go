@@ -58,109 +58,146 @@ func TestBoundedIdle(t *testing.T) {
 	}
 }
 
-// sumOf is what the total has to be.
-func sumOf(b *bed, members func(i int) bool) (n int64) {
-	for i, l := range b.live {
-		if members(i) {
-			n += l.InFlight()
-		}
-	}
-	return n
-}
-
-// TestSumsBound: whatever pickers are bound over the peers one after the other, and whichever of them is used, the total is the
-// requests in flight on the members, to the place.
-func TestSumsBound(t *testing.T) {
+// TestSums: whatever pickers are bound over the peers one after the other, and whichever of them are used, the total is the
+// requests in flight on the members of the last one, to the place, if that is bounded, and else none. Seats are of the last one's board.
+func TestSums(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := bedOf(ConsistentHash, Options{BalanceFactor: 125}, "1 2 3 1 1 4c2")
-		bounded := b.Picker
-		all := func(i int) bool { return true }
+		bd := bedOf(ConsistentHash, Options{BalanceFactor: 125}, "1 2 3f9 1 1b 4c2 2b 1")
+		type bound struct {
+			Picker
+			Taker
+			plan *Plan
+		}
+		bind := func(o Options, m Method, peers []Peer) bound {
+			plan := o.NewPlan(m, peers)
+			p, k := plan.BindTaker(bd.live, &bd.cur)
+			return bound{p, k, plan}
+		}
+		all := []bound{bind(Options{BalanceFactor: 125}, ConsistentHash, bd.peers)}
 		var held []int
-		pick := func(p Picker) {
-			b.q.Tried.Reset()
-			b.q.Key = fmt.Append(nil, rapid.IntRange(0, 99).Draw(t, "key"))
-			if i := p.Pick(&b.q); i >= 0 {
+		got := func(i int) {
+			if i >= 0 {
 				held = append(held, i)
 			}
 		}
-		old := b.Picker
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 6).Draw(t, "what") {
+		check := func() {
+			last := all[len(all)-1]
+			var want int64
+			for i, l := range bd.live {
+				d := &last.plan.peers[i]
+				member := last.plan.bounded() && !d.Backup && !d.Down && !d.Drain
+				if member {
+					want += l.InFlight()
+				}
+				if is := l.inFlight.Load()&counted != 0; is != member {
+					t.Fatalf("peer %d is counted: %v, a member of a bounded group: %v", i, is, member)
+				}
+				if p := l.seat.Load(); member && p.group.board != nil {
+					t.Fatalf("peer %d has a seat at a board", i)
+				}
+			}
+			if got := bd.cur.total.Load(); got != want {
+				t.Fatalf("%d counted, %d in flight on members", got, want)
+			}
+		}
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			p := all[max(0, len(all)-1-rapid.IntRange(0, 2).Draw(t, "before"))]
+			bd.q.Tried.Reset()
+			bd.q.NowNs = bd.now
+			bd.q.Key = fmt.Append(nil, rapid.IntRange(0, 99).Draw(t, "key"))
+			switch rapid.IntRange(0, 7).Draw(t, "what") {
 			case 0, 1:
-				pick(b.Picker)
+				got(p.Pick(&bd.q))
+				got(p.Pick(&bd.q))
 			case 2:
-				pick(old)
+				if i := rapid.IntRange(0, len(bd.live)-1).Draw(t, "peer"); p.Take(i, &bd.q) {
+					got(i)
+				}
 			case 3, 4:
 				if len(held) > 0 {
 					k := rapid.IntRange(0, len(held)-1).Draw(t, "which")
-					b.live[held[k]].Release()
+					bd.live[held[k]].Succeed()
+					bd.live[held[k]].Release()
 					held = append(held[:k], held[k+1:]...)
 				}
 			case 5:
-				p := rapid.SampledFrom(policies).Draw(t, "method")
-				old, b.Picker = b.Picker, p.o.NewPlan(p.m, b.peers).Bind(b.live, &b.cur)
-			case 6:
-				old, b.Picker = b.Picker, Options{BalanceFactor: 150}.NewPlan(ConsistentHash, b.peers).Bind(b.live, &b.cur)
-				if got, want := b.cur.total.Load(), sumOf(b, all); got != want {
-					t.Fatalf("%d counted, %d in flight", got, want)
+				bd.live[rapid.IntRange(0, len(bd.live)-1).Draw(t, "peer")].Fail(bd.now, 1)
+				bd.now += 4e9
+			default:
+				peers := append([]Peer(nil), bd.peers...)
+				for k := range peers {
+					d := &peers[k]
+					switch rapid.IntRange(0, 9).Draw(t, "change") {
+					case 0:
+						d.Drain = true
+					case 1:
+						d.Down = true
+					case 2:
+						d.Backup = !d.Backup
+					}
 				}
+				m := policies[rapid.IntRange(0, len(policies)-1).Draw(t, "method")]
+				if rapid.Bool().Draw(t, "bounded") {
+					m.m, m.o = ConsistentHash, Options{BalanceFactor: 150}
+				}
+				all = append(all, bind(m.o, m.m, peers))
 			}
-		}
-		for k := range 400 { // by the first picker, which may have lost all or some of them: who is met is counted again
-			b.q.Tried.Reset()
-			b.q.Key = fmt.Append(nil, k)
-			if i := bounded.Pick(&b.q); i >= 0 {
-				b.live[i].Release()
-			}
-		}
-		if got, want := b.cur.total.Load(), sumOf(b, all); got != want {
-			t.Fatalf("%d counted, %d in flight", got, want)
+			check()
 		}
 		for _, i := range held {
-			b.live[i].Release()
+			bd.live[i].Release()
 		}
-		if n := b.cur.total.Load(); n != 0 {
+		if n := bd.cur.total.Load(); n != 0 {
 			t.Fatalf("%d counted, none in flight", n)
 		}
 	})
 }
 
-// TestSumsMembers: only what is in use counts, from the moment on that it is, and until it is not.
-func TestSumsMembers(t *testing.T) {
+// TestSumsLeave: what has left counts no more, also when a picker from before still picks it.
+func TestSumsLeave(t *testing.T) {
 	b := bedOf(ConsistentHash, Options{BalanceFactor: 125}, "1 1 1 1")
 	for k := range 40 {
 		b.q.Key = fmt.Append(nil, "key", k)
 		b.pick()
 	}
-	rebind := func(change func(p *Peer)) {
-		peers := append([]Peer(nil), b.peers...)
-		change(&peers[1])
-		b.Picker = Options{BalanceFactor: 125}.NewPlan(ConsistentHash, peers).Bind(b.live, &b.cur)
-	}
-	want := func(what string, members func(i int) bool) {
-		t.Helper()
-		if got, want := b.cur.total.Load(), sumOf(b, members); got != want {
-			t.Errorf("%s: %d counted, %d in flight", what, got, want)
+	Options{BalanceFactor: 125}.NewPlan(ConsistentHash, b.peers[1:]).Bind(b.live[1:], &b.cur)
+	b.live[0].Leave()
+	picked := 0
+	for k := range 100 {
+		b.q.Key = fmt.Append(nil, k)
+		if i := b.pick(); i == 0 {
+			picked++
 		}
 	}
-	all, others := func(int) bool { return true }, func(i int) bool { return i != 1 }
-	want("at first", all)
-	rebind(func(p *Peer) { p.Drain = true })
-	want("draining", others)
-	rebind(func(p *Peer) {})
-	want("back", all)
-	rebind(func(p *Peer) { p.Backup = true })
-	want("a backup", others)
-	rebind(func(p *Peer) { p.Down = true })
-	want("down", others)
-	b.live[1].Release()
-	want("down, and one ends", others)
-	rebind(func(p *Peer) {})
-	want("up", all)
-	b.live[1].Leave()
-	want("gone", others)
-	b.live[1].Release()
-	want("gone, and one ends", others)
+	b.live[0].Release()
+	others := b.live[1].InFlight() + b.live[2].InFlight() + b.live[3].InFlight()
+	if got := b.cur.total.Load(); got != others || picked == 0 {
+		t.Errorf("%d counted, %d in flight on those that stay; %d picks of the one that left", got, others, picked)
+	}
+}
+
+// TestBoundedWeight: peers that are dead are left out of the weight that is shared, until they are back.
+func TestBoundedWeight(t *testing.T) {
+	b := bedOf(ConsistentHash, Options{BalanceFactor: 150}, "1 2 1 1 1 1 1 1")
+	run := func(want int64) {
+		t.Helper()
+		for k := range 200 {
+			b.q.Key = fmt.Append(nil, k)
+			i := b.pick()
+			b.live[i].Succeed()
+			b.live[i].Release()
+		}
+		if w := b.Picker.(*bounded).primary.weight.Load(); w != want {
+			t.Errorf("the weight is %d, want %d", w, want)
+		}
+	}
+	run(9)
+	for i := range 6 {
+		b.live[i].Fail(b.now, 1)
+	}
+	run(2)
+	b.now += 11e9
+	run(9)
 }
 
 // TestSumsConcurrent: no place is lost, or counted twice, while pickers replace each other.
@@ -195,7 +232,7 @@ func TestSumsConcurrent(t *testing.T) {
 	for k := range 300 {
 		p := policies[k%len(policies)]
 		if k%2 == 0 {
-			p = policies[5] // bounded
+			p.m, p.o = ConsistentHash, Options{BalanceFactor: 125}
 		}
 		picker := p.o.NewPlan(p.m, b.peers).Bind(b.live, &b.cur)
 		now.Store(&picker)
@@ -208,6 +245,39 @@ func TestSumsConcurrent(t *testing.T) {
 	for i, l := range b.live {
 		if l.InFlight() != 0 {
 			t.Errorf("%d in flight on %d", l.InFlight(), i)
+		}
+	}
+}
+
+// TestBound: the bounds of all are as many places as the requests in flight and the one to come, times the factor, rounded up.
+func TestBound(t *testing.T) {
+	b := bedOf(ConsistentHash, Options{BalanceFactor: 125}, "1 5 2 2 3").Picker.(*bounded)
+	for total := range int64(200) {
+		b.primary.total.Store(total)
+		var sum int64
+		for i := range b.peers {
+			n := b.bound(&b.peers[i])
+			part := float64(total+1) * 1.25 * float64(b.peers[i].weight) / 13
+			if d := float64(n) - part; n > 1 && (d > 2 || d < -1) {
+				t.Errorf("%d in flight: peer %d may have %d, its part is %.2f", total, i, n, part)
+			}
+			sum += n
+		}
+		if want := ((total+1)*125 + 99) / 100; total > 20 && sum != want {
+			t.Errorf("%d in flight: %d places, want %d", total, sum, want)
+		}
+	}
+}
+
+// TestBoundedReplaced: a picker that another method has taken the place of has no bounds, as it knows no sum.
+func TestBoundedReplaced(t *testing.T) {
+	b := bedOf(ConsistentHash, Options{BalanceFactor: 125}, "1 1 1 1")
+	b.q.Key = []byte("one")
+	home := b.pick()
+	NewPlan(RoundRobin, b.peers).Bind(b.live, &b.cur)
+	for range 20 {
+		if i := b.pick(); i != home {
+			t.Fatalf("picked %d, want %d", i, home)
 		}
 	}
 }

@@ -73,8 +73,9 @@
 //   - With a balance factor a peer has at most its part of the requests in flight, times the factor, in whole places and
 //     one at least, plus as many as are picked at the same moment. When 64 points in a row are full, which is as
 //     good as impossible from a factor of 125 on, the members are looked at in order.
-//     The requests in flight on all are known to the place, those on peers that drain, are down, or have left (Live.Leave) not
-//     among them, whatever pickers replace each other over the same peers, as long as they share a cursor.
+//     The requests in flight on all primaries are known to the place, those on peers that drain, are down, or have left (Live.Leave)
+//     not among them, as the Bind has it that was the last one over the same peers and cursor, whatever pickers from before are
+//     still in use. As in HAProxy, those on dead peers are among them, so that requests that hang there widen the others' bounds.
 //   - What a least_conn or least_time picker was not told, because another one over the same peers was (two
 //     tables in use, or one that was never published), it finds out by looking at a member at random in every eighth
 //     pick. That the time of least_time has gone on, with it a slow peer's second chance and the age of requests in
@@ -142,7 +143,7 @@
 //	ConsistentHash          90      115             114     136
 //	with BalanceFactor      159     179             182     198
 //
-// In the loudest minutes both take 230 to 300 ns. A balance factor writes six words of shared memory for each pick, where the plain
+// In the loudest minutes both take 230 to 300 ns. A balance factor writes four words of shared memory for each pick, where the plain
 // ring writes two. Huge pages for the ring make no difference.
 //
 // On a Xeon a look at all peers, in place of the tree, took 29 microseconds with 10,000 busy ones. Two processors that

@@ -8,7 +8,7 @@ import "sync/atomic"
 type Cursor struct {
 	primary atomic.Uint64
 	backup  atomic.Uint64
-	total   atomic.Int64         // balance_factor: places taken on all primaries that are in use
+	total   atomic.Int64         // balance_factor: places taken on the primaries, those that are down or drain not counted
 	apart   atomic.Pointer[peer] // see seat
 	_       [32]byte             // its own cache line: every pick writes it
 }
@@ -33,9 +33,10 @@ type group struct {
 	roll   roll
 	aside  aside
 	ramp   ramp
-	board  *board        // nil unless the method has to know the load of all at each pick
+	board  *board // nil unless the method has to know the load of all at each pick
+
+	weight atomic.Int64  // of the members that are not set aside
 	total  *atomic.Int64 // see Cursor
-	sums   *sums         // nil unless there are bounds
 
 	small    bool                     // it goes by nginx's weights; see weighing
 	weighing atomic.Pointer[weighing] // nil: nothing has happened yet
@@ -57,6 +58,7 @@ func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64, total *at
 	g.aside.init(len(peers))
 	for k, i := range r.members {
 		peers[i].rank = uint32(k)
+		g.weight.Add(peers[i].weight)
 		if peers[i].slowStart > 0 {
 			g.ramp.on = true
 		}

@@ -116,7 +116,7 @@ func (p *Plan) CountsWaiting() bool {
 }
 
 // Bind makes the plan's picker over the living parts of its peers: live[i] belongs to peer i. The cursor carries
-// the position of the rotation and may be shared with earlier and later pickers of the same upstream; nil starts
+// the position of the rotation and is to be shared with earlier and later pickers over the same lives; nil starts
 // at the first peer. The slice is kept and must not be written afterwards. It panics when the number of lives is not the
 // number of peers.
 func (p *Plan) Bind(live []*Live, cur *Cursor) Picker {
@@ -175,8 +175,10 @@ func (p *Plan) weighs() bool {
 	return false
 }
 
-// bounded reports whether loads are bounded.
-func (p *Plan) bounded() bool { return p.method == ConsistentHash && p.options.BalanceFactor > 100 }
+// bounded reports whether loads are bounded: of one peer to choose from they are not.
+func (p *Plan) bounded() bool {
+	return p.method == ConsistentHash && p.options.BalanceFactor > 100 && len(p.primaries) > 1
+}
 
 // ramps reports whether the method starts peers slowly: as in nginx, not those that go by a hash or by chance.
 func (p *Plan) ramps() bool {

@@ -71,8 +71,8 @@ var recoveries struct {
 	_ [56]byte
 }
 
-// Live.inFlight: the bit says whether the group of the seat sums up the places (balance_factor). It stands in the same word, so
-// that whoever takes a place or gives one back, and whoever begins to count or ends it, agree on every single place.
+// Live.inFlight: the bit says whether the places are in the total of the cursor that the seat leads to (balance_factor). It stands in
+// the same word, so that whoever takes a place or gives one back, and whoever begins to count or ends it, agree on every single place.
 const (
 	counted  = 1
 	onePlace = 2
@@ -112,6 +112,7 @@ func (l *Live) Barred() bool { return l.fails.Load()&barred != 0 }
 func (l *Live) Release() {
 	if l.inFlight.Add(-onePlace)&counted != 0 {
 		l.sum(-1)
+		return
 	}
 	l.report()
 }
@@ -191,7 +192,7 @@ type peer struct {
 	below       int64  // balance_factor: sum of the weights of the members before
 	rank        uint32 // position among the members of its group
 	failed      uint32 // Live's failures when the group was made
-	group       *group // if it has a board
+	group       *group // of a seat
 }
 
 func (p *peer) init(d *Peer, l *Live) {
@@ -204,7 +205,7 @@ func (p *peer) init(d *Peer, l *Live) {
 }
 
 // limit brings a bound into the range of what it bounds.
-func limit(n int) int32 { return int32(min(max(0, n), math.MaxInt32)) }
+func limit(n int) int32 { return int32(min(max(0, n), math.MaxInt32/onePlace)) }
 
 // verdict is what came of an attempt to take a place.
 type verdict uint8

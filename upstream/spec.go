@@ -154,7 +154,11 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 	var down map[*State]bool
 	if old != nil {
 		u.cursor, u.seq = old.cursor, old.seq
+		n := len(retired)
 		retired = carry(old.Servers, u.Servers, retired)
+		for _, st := range retired[n:] {
+			st.live.Leave()
+		}
 		down = markedDown(old.Servers)
 	} else {
 		u.cursor = new(lb.Cursor)

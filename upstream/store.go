@@ -83,15 +83,20 @@ func (s *Store) Replace(changes []Change) error {
 	defer s.mu.Unlock()
 	old := s.table.Load()
 	t := &Table{gen: old.gen + 1}
-	var retired []*State
-	for i := range changes {
+	names := make(map[string]bool, len(changes))
+	for i := range changes { // before any is built, which binds the states that stay
 		c := &changes[i]
 		if c.Spec == nil {
 			return fmt.Errorf("cannot replace the table: no definition of upstream %q", c.Name)
 		}
-		if first := t.Lookup([]byte(c.Name)); first != nil {
+		if names[Key(c.Name)] {
 			return fmt.Errorf("cannot replace the table: duplicate upstream %q", c.Name)
 		}
+		names[Key(c.Name)] = true
+	}
+	var retired []*State
+	for i := range changes {
+		c := &changes[i]
 		var u *Upstream
 		u, retired = c.Spec.build(c, old.Lookup([]byte(c.Name)), retired, s.isNew)
 		u.seq = 0 // the order is the new one
@@ -126,7 +131,6 @@ func (s *Store) publish(old, t *Table, retired []*State) {
 	s.table.Store(t)
 	for _, st := range retired {
 		st.retired.Store(true)
-		st.live.Leave()
 	}
 	for _, f := range s.watchers {
 		f(old, t)

@@ -265,3 +265,33 @@ func TestBoundedRemoved(t *testing.T) {
 		u.Done(0, OK, 0)
 	}
 }
+
+// TestBoundedWindow: a request that goes by the table in force, while the next one is made, changes nothing in what that counts.
+func TestBoundedWindow(t *testing.T) {
+	const hash = "hash $uri consistent balance_factor=1.25;"
+	s := storeOf(t, hash+"server 127.0.0.1:1; server 127.0.0.1:2; server 127.0.0.1:3;")
+	for range 20 {
+		if !s.Load().Lookup([]byte("dy")).Take(0, new(lb.Query)) {
+			t.Fatal("no place")
+		}
+	}
+	s.OnNew(func(n *Upstream, _ *Server) { // of the second change; the first one is built
+		for k := range 8 {
+			q := lb.Query{Key: []byte{byte(k)}}
+			was := s.Load().Lookup([]byte("dy"))
+			was.Done(was.Pick(&q), OK, 0)
+		}
+	})
+	errs := s.Apply([]Change{
+		{Name: "dy", Spec: parse(t, hash+"server 127.0.0.1:1 drain; server 127.0.0.1:2; server 127.0.0.1:3;")},
+		{Name: "other", Spec: parse(t, "server 127.0.0.1:9;")},
+	})
+	var count [3]int
+	for range 8 {
+		q := lb.Query{Key: []byte("one")}
+		count[s.Load().Lookup([]byte("dy")).Pick(&q)]++
+	}
+	if count[0] > 0 || max(count[1], count[2]) > 5 { // of 8, of which half is 4, times 1.25
+		t.Errorf("%v, %v requests on the three, of which the first drains", errs, count)
+	}
+}
