@@ -54,14 +54,21 @@ func (b *bounded) Pick(q *Query) int {
 	return b.rest(q)
 }
 
-// pickOwned picks the owner of a point, or the first of the peers of its name, that is within its bound. It reports
+// pickOwned picks the owner of a point, or in turn one of the peers of its name, that is within its bound. It reports
 // whether one was passed over for its bound alone.
 func (b *bounded) pickOwned(owner uint32, q *Query) (i int, passed bool) {
 	k := b.plan.points
 	if owner < k.peers {
 		return b.within(int(owner), q)
 	}
-	for _, o := range k.owners[owner-k.peers] {
+	n := owner - k.peers
+	o := &k.owners[n]
+	for range min(len(o.turn.slots), maxTicks) {
+		if i, _ := b.within(o.turn.at(b.primary.turns[n].Add(1)-1), q); i >= 0 {
+			return i, false
+		}
+	}
+	for _, o := range o.peers {
 		i, p := b.within(int(o), q)
 		if i >= 0 {
 			return i, false

@@ -52,7 +52,10 @@
 //     not, weights above a billion and, but for least_conn, weights that do not fit a turn.
 //   - In larger groups with peers set aside it is that order without them: each of the others has its weight in every turn. In
 //     the pick in which the set changes the position jumps.
-//   - Placement of ip_hash, hash and hash consistent is nginx's for every key, weight and set of dead peers.
+//   - Placement of ip_hash, hash and hash consistent is nginx's for every key, weight and set of dead peers. Peers of one name have
+//     the points of one, and share what falls on them by weight: in groups of 2 to 16 in nginx's order to the pick, by the same weights of
+//     the moment as round robin; in larger ones, and with a balance factor, in a turn of their own, which stands where it stood when a
+//     picker is replaced.
 //   - least_conn and least_time pick a peer whose load is the least of all that may be used, whenever no other pick or
 //     release is going on; otherwise the least of a moment ago. Loads are compared as float32: requests for a unit of
 //     weight that differ by less than 1 in 8 million count as equal, except in small groups. Equals come in the order of the

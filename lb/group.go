@@ -8,9 +8,10 @@ import "sync/atomic"
 type Cursor struct {
 	primary atomic.Uint64
 	backup  atomic.Uint64
-	total   atomic.Int64         // balance_factor: places taken on the primaries, those that are down or drain not counted
-	apart   atomic.Pointer[peer] // see seat
-	_       [32]byte             // its own cache line: every pick writes it
+	total   atomic.Int64                              // balance_factor: places taken on the primaries, those that are down or drain not counted
+	apart   atomic.Pointer[peer]                      // see seat
+	names   atomic.Pointer[map[string]*atomic.Uint32] // see turns
+	_       [24]byte                                  // its own cache line: every pick writes it
 }
 
 // tick moves the cursor on and gives where it stood. After 4 billion picks the count begins anew.
@@ -41,6 +42,10 @@ type group struct {
 	small    bool                     // it goes by nginx's weights; see weighing
 	weighing atomic.Pointer[weighing] // nil: nothing has happened yet
 	heard    atomic.Uint64            // failures that it knows of
+
+	recovering atomic.Bool // see recovers
+	owners     []owner     // of a ring
+	turns      []*atomic.Uint32
 }
 
 // noGroup is a group without members, which stays as it is.

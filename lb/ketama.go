@@ -32,15 +32,15 @@ const maxPointWeight = 6553
 // The hashes are spread evenly, so a hash tells nearly where its point is: a look-up reads where the part starts and
 // ends and compares a few points that stand together, however large the ring.
 type ketama struct {
-	n      uint32     // number of points
-	points []byte     // by hash, each hash once, three bytes each, least first; see at. Half a window before and behind is not used
-	last   []uint8    // of each point the last bits of its hash
-	starts []uint32   // starts[x]: the first point of part x; and the number of points
-	bits   uint       // of a hash that are its part
-	own    uint       // bits of a point that are its owner: no more than bits, so that eight at most are left for last
-	lower  uint32     // the bits of at that are a point's owner, and those under them
-	peers  uint32     // owners below are peers
-	owners [][]uint32 // peers of each name that has several
+	n      uint32   // number of points
+	points []byte   // by hash, each hash once, three bytes each, least first; see at. Half a window before and behind is not used
+	last   []uint8  // of each point the last bits of its hash
+	starts []uint32 // starts[x]: the first point of part x; and the number of points
+	bits   uint     // of a hash that are its part
+	own    uint     // bits of a point that are its owner: no more than bits, so that eight at most are left for last
+	lower  uint32   // the bits of at that are a point's owner, and those under them
+	peers  uint32   // owners below are peers
+	owners []owner  // names that have several peers
 }
 
 // A part of the ring has 8 to 16 points, of rings of a million 16 to 32, and the place of a hash among them is known to 2 or 3. So
@@ -75,7 +75,7 @@ func newKetama(peers []Peer, members []uint32) *ketama {
 		owner := i
 		if same := names[peers[i].Name]; len(same) > 1 {
 			if same[0] == i {
-				k.owners = append(k.owners, same)
+				k.owners = append(k.owners, newOwner(peers, same))
 				ids[peers[i].Name] = k.peers + uint32(len(k.owners)-1)
 			}
 			owner = ids[peers[i].Name]
@@ -287,22 +287,47 @@ func (b *consistent) Pick(q *Query) int {
 	return (*roundRobin)(b).Pick(q)
 }
 
-// pickOwned picks the owner of a point, or among the peers of its name, in turn.
+// pickOwned picks the owner of a point, or among the peers of its name: by nginx's weights in small groups, else in turn.
 func (b *consistent) pickOwned(owner uint32, q *Query) int {
-	k := b.plan.points
+	k, g := b.plan.points, &b.primary
 	if owner < k.peers {
-		if (*balancer)(b).try(int(owner), q) {
-			return int(owner)
+		i := int(owner)
+		if g.small && g.recovers() {
+			if w := g.tryWeigh(); w != nil {
+				i = w.owned(g, q, g.rankBit(owner))
+				w.lock.Store(false)
+				return i
+			}
+		}
+		if (*balancer)(b).try(i, q) {
+			return i
 		}
 		return -1
 	}
-	peers := k.owners[owner-k.peers]
-	n := uint64(len(peers))
-	start := b.primary.cursor.Add(1) - 1
-	for j := range n {
-		i := int(peers[(start+j)%n])
-		if (*balancer)(b).try(i, q) {
+	n := owner - k.peers
+	o := &g.owners[n]
+	if g.small {
+		if w := g.tryWeigh(); w != nil {
+			var members uint32
+			for _, i := range o.peers {
+				members |= g.rankBit(i)
+			}
+			i := w.owned(g, q, members)
+			w.lock.Store(false)
+			if i >= 0 {
+				g.turns[n].Add(1)
+			}
 			return i
+		}
+	}
+	for range min(len(o.turn.slots), maxTicks) {
+		if i := o.turn.at(g.turns[n].Add(1) - 1); (*balancer)(b).try(i, q) {
+			return i
+		}
+	}
+	for _, i := range o.peers {
+		if (*balancer)(b).try(int(i), q) {
+			return int(i)
 		}
 	}
 	return -1

@@ -202,6 +202,7 @@ func (b *balancer) picker(cur *Cursor) Picker {
 	case Hash:
 		return (*hashed)(b)
 	case ConsistentHash:
+		b.primary.owners, b.primary.turns = p.points.owners, cur.turns(p.points.owners)
 		if p.bounded() {
 			b.primary.sumUp(cur)
 			return (*bounded)(b)

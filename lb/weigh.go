@@ -94,6 +94,7 @@ func (g *group) tryWeigh() *weighing {
 			p := &g.peers[i]
 			w.members[k] = weighed{effective: p.weight, weight: p.weight, failed: p.failed}
 		}
+		w.members.begin(g, g.owners, g.turns)
 		if !g.weighing.CompareAndSwap(nil, w) {
 			w = g.weighing.Load()
 		}
@@ -174,6 +175,7 @@ func (w *weighing) hear(g *group) (news bool) {
 		failed := p.live.details().failed.Load()
 		if n := failed - m.failed; n != 0 && p.maxFails > 0 {
 			news = true
+			g.recovering.Store(true)
 			m.effective = max(0, m.effective-int64(n)*(p.weight/int64(p.maxFails)))
 		}
 		m.failed = failed

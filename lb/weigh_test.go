@@ -1,18 +1,25 @@
 package lb
 
 import (
+	"cmp"
+	"hash/crc32"
+	"slices"
 	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
-// plain is nginx's round robin and least_conn as it stands there: every pick adds to all weights. Times are those of Live.
+// plain is nginx's round robin, least_conn and consistent hash as it stands there: every pick adds to all weights. Times are those of
+// Live.
 type plain struct {
 	peers  []Peer
 	by     Method
 	groups [2][]int // primaries, backups
 	of     []plainPeer
+	ring   []point // the owner of each is the first peer of its name
+	at     int     // of a request: its point
+	misses int
 }
 
 type plainPeer struct {
@@ -31,56 +38,83 @@ func newPlain(m Method, peers []Peer) *plain {
 		if !p.Down {
 			n.groups[k] = append(n.groups[k], i)
 		}
+		if !p.Backup {
+			n.ring = appendPoints(n.ring, p.Name, uint32(i), p.Weight*pointsPerWeight)
+		}
 	}
+	slices.SortStableFunc(n.ring, func(a, b point) int { return cmp.Compare(a.hash(), b.hash()) })
+	n.ring = slices.CompactFunc(n.ring, func(a, b point) bool { return a.hash() == b.hash() })
 	return n
 }
 
-func (n *plain) pick(now int64, tried map[int]bool) int {
+// begin begins a request.
+func (n *plain) begin(key string) {
+	n.misses = 0
+	h := crc32.ChecksumIEEE([]byte(key))
+	n.at, _ = slices.BinarySearchFunc(n.ring, h, func(p point, h uint32) int { return cmp.Compare(p.hash(), h) })
+}
+
+func (n *plain) pick(now int64, tried map[int]bool, key string) int {
+	for ; n.by == ConsistentHash && key != "" && len(n.ring) > 0 && n.misses <= 20; n.misses++ {
+		name := n.peers[n.ring[n.at%len(n.ring)].owner()].Name
+		if i := n.pickOf(n.groups[0], now, tried, func(i int) bool { return n.peers[i].Name == name }); i >= 0 {
+			return i
+		}
+		n.at++
+	}
 	for _, group := range n.groups {
-		var can []int
-		for _, i := range group {
-			p, s := &n.peers[i], &n.of[i]
-			if tried[i] || p.MaxFails > 0 && s.fails >= p.MaxFails && now-s.checked <= p.FailTimeoutNs || p.MaxConns > 0 && s.conns >= p.MaxConns {
-				continue
-			}
-			can = append(can, i)
+		if i := n.pickOf(group, now, tried, func(int) bool { return true }); i >= 0 {
+			return i
 		}
-		if n.by == LeastConn && len(can) > 0 {
-			least := can[:1:1]
-			for _, i := range can[1:] {
-				a, b := n.of[i].conns*n.peers[least[0]].Weight, n.of[least[0]].conns*n.peers[i].Weight
-				if a < b {
-					least = []int{i}
-				} else if a == b {
-					least = append(least, i)
-				}
-			}
-			can = least
+	}
+	return -1
+}
+
+// pickOf picks among those of a group that are meant.
+func (n *plain) pickOf(group []int, now int64, tried map[int]bool, meant func(i int) bool) int {
+	var can []int
+	for _, i := range group {
+		p, s := &n.peers[i], &n.of[i]
+		if !meant(i) || tried[i] || p.MaxFails > 0 && s.fails >= p.MaxFails && now-s.checked <= p.FailTimeoutNs || p.MaxConns > 0 && s.conns >= p.MaxConns {
+			continue
 		}
-		best, total := -1, 0
-		for _, i := range can {
-			s := &n.of[i]
-			if n.by == LeastConn && len(can) == 1 {
-				best = i
-				break
-			}
-			s.current += s.effective
-			total += s.effective
-			s.effective = min(s.effective+1, n.peers[i].Weight)
-			if best < 0 || s.current > n.of[best].current {
-				best = i
+		can = append(can, i)
+	}
+	if n.by == LeastConn && len(can) > 0 {
+		least := can[:1:1]
+		for _, i := range can[1:] {
+			a, b := n.of[i].conns*n.peers[least[0]].Weight, n.of[least[0]].conns*n.peers[i].Weight
+			if a < b {
+				least = []int{i}
+			} else if a == b {
+				least = append(least, i)
 			}
 		}
-		if best >= 0 {
-			s := &n.of[best]
-			s.current -= total
-			if now-s.checked > n.peers[best].FailTimeoutNs {
-				s.checked = now
-			}
-			s.conns++
-			tried[best] = true
-			return best
+		can = least
+	}
+	best, total := -1, 0
+	for _, i := range can {
+		s := &n.of[i]
+		if n.by == LeastConn && len(can) == 1 {
+			best = i
+			break
 		}
+		s.current += s.effective
+		total += s.effective
+		s.effective = min(s.effective+1, n.peers[i].Weight)
+		if best < 0 || s.current > n.of[best].current {
+			best = i
+		}
+	}
+	if best >= 0 {
+		s := &n.of[best]
+		s.current -= total
+		if now-s.checked > n.peers[best].FailTimeoutNs {
+			s.checked = now
+		}
+		s.conns++
+		tried[best] = true
+		return best
 	}
 	return -1
 }
@@ -104,11 +138,12 @@ func (n *plain) done(i int, now int64, ok bool) {
 // TestOrderIsNginx: a small upstream gives the peers in nginx's order, whatever fails, is full, is tried again or comes back.
 func TestOrderIsNginx(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := rapid.SampledFrom([]Method{RoundRobin, LeastConn}).Draw(t, "method")
+		m := rapid.SampledFrom([]Method{RoundRobin, LeastConn, ConsistentHash}).Draw(t, "method")
 		b := &bed{now: 1e18}
 		weight := rapid.SampledFrom([]int{1, 1, 1, 2, 3, 5, 8, 100})
 		for i := range rapid.IntRange(2, mostWeighed).Draw(t, "peers") {
 			b.peers = append(b.peers, Peer{
+				Name:          rapid.SampledFrom([]string{"a:1", "b:1", "c:1", "d:1"}).Draw(t, "name"),
 				Weight:        weight.Draw(t, "weight"),
 				MaxConns:      rapid.SampledFrom([]int{0, 0, 0, 1, 3}).Draw(t, "max_conns"),
 				MaxFails:      rapid.SampledFrom([]int{1, 1, 1, 0, 2, 3, 7}).Draw(t, "max_fails"),
@@ -126,13 +161,19 @@ func TestOrderIsNginx(t *testing.T) {
 		ask := func() int {
 			n++
 			i := b.again()
-			if w := want.pick(b.now, tried); i != w {
+			if w := want.pick(b.now, tried, string(b.q.Key)); i != w {
 				t.Fatalf("%+v: pick %d is %d, want %d; nginx has %+v", b.peers, n, i, w, want.of)
 			}
 			if i >= 0 {
 				held = append(held, i)
 			}
 			return i
+		}
+		begin := func() {
+			b.q.Tried.Reset()
+			clear(tried)
+			b.q.Key = []byte(rapid.SampledFrom([]string{"", "0", "1", "2", "3", "4"}).Draw(t, "key"))
+			want.begin(string(b.q.Key))
 		}
 		end := func(k int, ok bool) {
 			i := held[k]
@@ -144,15 +185,13 @@ func TestOrderIsNginx(t *testing.T) {
 			switch op := rapid.IntRange(0, 9).Draw(t, "op"); {
 			case op < 4: // requests that are well, one after the other
 				for range rapid.SampledFrom([]int{1, 2, 10, 300}).Draw(t, "requests") {
-					b.q.Tried.Reset()
-					clear(tried)
+					begin()
 					if ask() >= 0 {
 						end(len(held)-1, true)
 					}
 				}
 			case op < 6: // one that stays
-				b.q.Tried.Reset()
-				clear(tried)
+				begin()
 				ask()
 			case op == 6: // one more try of the last one
 				ask()
@@ -286,7 +325,7 @@ func TestWeighedHuge(t *testing.T) {
 	b.Picker = NewPlan(LeastConn, b.peers).Bind(b.live, &b.cur)
 	want := newPlain(LeastConn, b.peers)
 	for n := range 1000 {
-		w := want.pick(b.now, map[int]bool{})
+		w := want.pick(b.now, map[int]bool{}, "")
 		want.done(w, b.now, true)
 		if got := b.pick(); got != w {
 			t.Fatalf("pick %d is %d, want %d", n, got, w)
@@ -330,7 +369,7 @@ func TestWeighedForgotten(t *testing.T) {
 		want.of[i].fails = 0
 		b.q.Key = nil
 		for n := range 10 {
-			w := want.pick(b.now, map[int]bool{})
+			w := want.pick(b.now, map[int]bool{}, "")
 			want.done(w, b.now, true)
 			if got := b.pick(); got != w {
 				t.Fatalf("peer %d failed: pick %d is %d, want %d", i, n, got, w)
