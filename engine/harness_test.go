@@ -26,6 +26,20 @@ import (
 // deadline bounds every wait of a test.
 const deadline = 20 * time.Second
 
+// patient is a connection on which each read, with what is written after it, and each write has the deadline to itself, however many
+// there are: all together they take long on a busy machine.
+type patient struct{ net.Conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	_ = p.SetDeadline(time.Now().Add(deadline))
+	return p.Conn.Read(b)
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	_ = p.SetWriteDeadline(time.Now().Add(deadline))
+	return p.Conn.Write(b)
+}
+
 // iface answers locations with dyups_interface.
 var iface fasthttp.RequestHandler
 
@@ -214,10 +228,11 @@ func (r *rig) dial(i int) *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(deadline))
 	r.t.Cleanup(func() { _ = c.Close() })
-	return &client{r.t, c, bufio.NewReader(c)}
+	return &client{r.t, c, bufio.NewReader(patient{c})}
 }
+
+func (c *client) Write(b []byte) (int, error) { return patient{c.Conn}.Write(b) }
 
 func (c *client) send(text string) {
 	c.t.Helper()
@@ -294,8 +309,8 @@ func origin(t testing.TB, serve func(c net.Conn, r *bufio.Reader)) string {
 			go func() {
 				defer wg.Done()
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(deadline))
-				serve(c, bufio.NewReader(c))
+				_ = c.SetDeadline(time.Now().Add(deadline)) // until it reads
+				serve(c, bufio.NewReader(patient{c}))
 			}()
 		}
 	}()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -166,6 +167,7 @@ func TestUpdateStorm(t *testing.T) {
 			}
 			r.update("b", []string{"server " + a.addr + ";", "server " + b.addr + "; server " + a.addr + " weight=3;",
 				"least_conn; server " + b.addr + ";"}[i%3])
+			runtime.Gosched() // or a lone processor does hardly anything else
 		}
 	}()
 	var clients sync.WaitGroup

@@ -57,7 +57,7 @@ func TestFreshWithoutClose(t *testing.T) {
 		}
 	}))
 	s.Fresh = true
-	if r := mustRun(t, s); r.Requests == 0 || len(r.Errors) > 0 || second.Load() > 0 {
+	if r := mustRun(t, s); r.Latency.Count == 0 || len(r.Errors) > 0 || second.Load() > 0 {
 		t.Errorf("got %d requests, errors %v, %d second requests", r.Requests, r.Errors, second.Load())
 	}
 }
@@ -87,7 +87,7 @@ func TestIdleStay(t *testing.T) {
 		s.Idle = 300
 		change(&s)
 		r := mustRun(t, s)
-		if r.Requests == 0 || len(r.Errors) > 0 {
+		if r.Latency.Count == 0 || len(r.Errors) > 0 {
 			t.Errorf("got %d requests and errors %v", r.Requests, r.Errors)
 		}
 		for i := range want {
@@ -151,7 +151,7 @@ func TestWarmUpDropped(t *testing.T) {
 func TestFieldSpace(t *testing.T) {
 	s := short(answering(t, "HTTP/1.1 200 OK\r\nContent-Length:\t5 \r\nX-Origin:a \t\r\n\r\nhello"))
 	s.WantLength = 5
-	if r := mustRun(t, s); r.Requests == 0 || len(r.Errors) > 0 || r.Origins["a"] != r.Latency.Count {
+	if r := mustRun(t, s); r.Latency.Count == 0 || len(r.Errors) > 0 || r.Origins["a"] != r.Latency.Count {
 		t.Errorf("got %d requests, errors %v (%s), origins %v", r.Requests, r.Errors, r.Example, r.Origins)
 	}
 }

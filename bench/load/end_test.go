@@ -64,7 +64,7 @@ func TestLost(t *testing.T) {
 			s := short("")
 			change(&s)
 			addr, taken := hanging(t, s.WebSocket)
-			s.Addr, s.WarmUp, s.Duration = addr, 0, 500*time.Millisecond
+			s.Addr, s.WarmUp, s.Duration = addr, 0, 2*time.Second
 			r := mustRun(t, s)
 			if r.Errors[ErrTimeout] != want || len(r.Errors) != 1 || r.Requests != 20 || r.Latency.Count != 20 || r.Bytes != 100 {
 				t.Errorf("%d requests, %d bytes, errors %v (%s), the server took %d; want %d errors of kind %q", r.Requests, r.Bytes,
@@ -116,17 +116,17 @@ func TestAfterTheEnd(t *testing.T) {
 	var taken atomic.Int64
 	s := short(server(t, each(func(c net.Conn, _ int) bool {
 		if taken.Add(1) > 20 {
-			time.Sleep(1200 * time.Millisecond)
+			time.Sleep(2500 * time.Millisecond)
 		}
 		return say(c, okText)
 	})))
-	s.WarmUp, s.Duration = 0, 500*time.Millisecond
+	s.WarmUp, s.Duration = 0, 1500*time.Millisecond
 	r := mustRun(t, s)
 	if r.Requests != 20 || r.Bytes != 100 || r.Latency.Count != 23 || r.After != 3 || len(r.Errors) > 0 || taken.Load() != 23 {
 		t.Errorf("%d requests, %d bytes, %d latencies, errors %v, the server took %d; want 20 requests and 3 latencies more",
 			r.Requests, r.Bytes, r.Latency.Count, r.Errors, taken.Load())
 	}
-	if r.Latency.Max < 1200e3 || r.Elapsed != s.Duration {
+	if r.Latency.Max < 2500e3 || r.Elapsed != s.Duration {
 		t.Errorf("the longest latency is %v µs in %v", r.Latency.Max, r.Elapsed)
 	}
 }

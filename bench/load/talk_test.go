@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"dyups/bench/churn"
 )
@@ -16,9 +17,10 @@ func TestTalk(t *testing.T) {
 	f := func(name string, talk churn.Talk, want func(s *churn.Sample, heard int64) bool, heard *atomic.Int64) {
 		t.Helper()
 		s := short(answering(t, okText))
+		s.Duration = 500 * time.Millisecond
 		s.Updates = &talk
 		r := mustRun(t, s)
-		if r.Requests == 0 || len(r.Errors) > 0 || r.Updates == nil || !want(r.Updates, heard.Load()) {
+		if r.Latency.Count == 0 || len(r.Errors) > 0 || r.Updates == nil || !want(r.Updates, heard.Load()) {
 			t.Errorf("%s: got %d requests, errors %v, updates %+v, heard %d", name, r.Requests, r.Errors, r.Updates, heard.Load())
 		}
 	}
@@ -36,8 +38,8 @@ func TestTalk(t *testing.T) {
 		return churn.Talk{Network: "tcp4", Addr: addr, Rate: 200, Messages: [][]byte{message, message}}, &heard
 	}
 	all := func(s *churn.Sample, heard int64) bool {
-		// 170 ms at 200 a second, from the first moment on.
-		return s.Sent == heard && s.Failed == 0 && s.Sent > 5 && s.Sent <= 35 && len(s.At) == int(s.Sent) && s.P50us > 0 && s.MaxUs >= s.P99us
+		// 520 ms at 200 a second, from the first moment on.
+		return s.Sent == heard && s.Failed == 0 && s.Sent > 5 && s.Sent <= 105 && len(s.At) == int(s.Sent) && s.P50us > 0 && s.MaxUs >= s.P99us
 	}
 	failed := func(text string) func(s *churn.Sample, heard int64) bool {
 		return func(s *churn.Sample, heard int64) bool {

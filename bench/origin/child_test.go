@@ -123,6 +123,7 @@ func (r *rig) dial() *client {
 
 func (c *client) send(text string) {
 	c.t.Helper()
+	c.SetDeadline(time.Now().Add(patience)) // for each, however many there are
 	if _, err := io.WriteString(c.Conn, text); err != nil {
 		c.t.Fatal(err)
 	}
@@ -131,6 +132,7 @@ func (c *client) send(text string) {
 // answer reads one answer to a request of the method and checks it.
 func (c *client) answer(method string, status, length int) *http.Response {
 	c.t.Helper()
+	c.SetDeadline(time.Now().Add(patience))
 	resp, err := http.ReadResponse(c.Reader, &http.Request{Method: method})
 	if err != nil {
 		c.t.Fatal(err)

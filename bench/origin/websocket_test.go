@@ -45,6 +45,7 @@ func clientFrame(first byte, payload []byte) []byte {
 // frame reads a frame and checks it.
 func (c *client) frame(first byte, payload []byte) {
 	c.t.Helper()
+	c.SetDeadline(time.Now().Add(patience))
 	var head [10]byte
 	read := func(n int) []byte {
 		if _, err := io.ReadFull(c.Reader, head[:n]); err != nil {

@@ -56,8 +56,9 @@ func TestRunTimeNames(t *testing.T) {
 	one, two := named(t, "one"), named(t, "two")
 	_, port, _ := net.SplitHostPort(one)
 	p := serve(t, `
-server { listen 127.0.0.1:{proxy}; resolver `+newNameServer(t)+` ipv6=off; resolver_timeout 200ms;
+server { listen 127.0.0.1:{proxy}; resolver `+newNameServer(t)+` ipv6=off;
 	location / { proxy_pass http://$host:`+port+`; }
+	location /brief { resolver_timeout 200ms; proxy_pass http://$host:`+port+`; }
 	location /plain { proxy_pass http://$host; } }
 server { listen 127.0.0.1:{none}; location / { proxy_pass http://$host:`+port+`; } }
 server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
@@ -75,7 +76,7 @@ server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
 	f("proxy", "ONE.test.", "/", 200, "one")
 	f("proxy", "multi.test", "/", 200, "one")
 	f("proxy", "nx.test", "/", 502, "")
-	f("proxy", "drop.test", "/", 502, "")
+	f("proxy", "drop.test", "/brief", 502, "")
 	f("none", "one.test", "/", 502, "")
 	mustAPI(t, p.addr("api"), "POST", "/upstream/dnshost", "server "+two+";")
 	f("proxy", "dnshost", "/plain", 200, "two")

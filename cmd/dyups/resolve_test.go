@@ -322,7 +322,7 @@ func TestNamesByCommand(t *testing.T) {
 	if s := servers(); !strings.Contains(s, `"server":"a.test","address":"127.0.0.1:`+two+`"`) || strings.Count(s, `"backup":true`) != 1 {
 		t.Errorf("the servers of the service are %s", s)
 	}
-	post("server b.test:"+one+" resolve; resolver "+other.addr+" ipv6=off; resolver_timeout 500ms;", "127.0.0.1")
+	post("server b.test:"+one+" resolve; resolver "+other.addr+" ipv6=off; resolver_timeout 5s;", "127.0.0.1")
 	z.fail()
 	other.fail()
 	post("server nowhere.test resolve;", "502")

@@ -183,12 +183,14 @@ func TestRiseAndFall(t *testing.T) {
 // is known already is as it is known.
 func TestDefaultDown(t *testing.T) {
 	one, two := newBackend(t), newBackend(t)
+	one.status.Store(500) // so that it does not pass before it is looked at
 	two.status.Store(404)
 	b := newBench(t)
 	b.set("u", quick+"; server "+one.addr+";")
 	if got := b.picks("u"); got != "" {
 		t.Errorf("before its first check requests go to %q", got)
 	}
+	one.status.Store(200)
 	b.becomes("u", "0")
 	b.set("u", quick+"; server "+two.addr+"; server "+one.addr+" weight=3;")
 	if got := b.picks("u"); got != "1" {

@@ -20,8 +20,8 @@ func TestKeepalive(t *testing.T) {
 	b := newBench(t)
 	b.set("u", quick+`; check_keepalive_requests 5; check_http_send "GET / HTTP/1.1\r\nHost: a\r\n\r\n"; server `+one.addr+";")
 	b.until("40 checks", func() bool { return one.asked.Load() >= 40 })
-	if n := one.opened.Load(); n > 9 {
-		t.Errorf("%d connections for 40 checks, of which 5 share one", n)
+	if n, of := one.opened.Load(), one.asked.Load(); n > of/5+1 { // in this order: checks go on
+		t.Errorf("%d connections for %d checks, of which 5 share one", n, of)
 	}
 	b.becomes("u", "0")
 }
@@ -58,8 +58,7 @@ func TestKeepaliveHead(t *testing.T) {
 	srv.Start()
 	defer srv.Close()
 	b := newBench(t)
-	b.set("u", strings.Replace(quick, "timeout=5000", "timeout=200", 1)+
-		`; check_keepalive_requests 100; check_http_send "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
+	b.set("u", quick+`; check_keepalive_requests 1000000; check_http_send "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"; server `+srv.Listener.Addr().String()+";")
 	b.becomes("u", "0")
 	b.until("20 checks", func() bool { return asked.Load() >= 20 })
 	if n := opened.Load(); n != 1 || b.picks("u") != "0" {

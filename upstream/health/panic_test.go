@@ -87,11 +87,12 @@ func TestPanicWaits(t *testing.T) {
 	}
 	panics(false)
 	b.set("u", "server "+well.addr+";")
-	b.set("u", short+" server "+well.addr+"; server "+ill.addr+"; server "+ill.addr+";")
+	b.set("u", long+" server "+well.addr+"; server "+ill.addr+"; server "+ill.addr+";")
 	if got := b.picks("u"); got != "0" {
 		t.Errorf("beside new servers requests go to %q", got)
 	}
 	panics(false)
+	b.set("u", short+" server "+well.addr+"; server "+ill.addr+"; server "+ill.addr+";")
 	b.becomes("u", "0 1 2") // all three are known
 	panics(true)
 	b.set("u", long+" server "+well.addr+"; server "+ill.addr+"; server "+ill.addr+";")

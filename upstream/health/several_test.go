@@ -187,6 +187,7 @@ func TestSeveralApart(t *testing.T) {
 	if got := b.picks("u"); got != "" {
 		t.Errorf("after the check that failed has changed requests go to %q", got)
 	}
+	one.set("/c", 500)                                            // so that it does not pass before it is looked at
 	b.set("u", "health_check interval=1h uri=/c; "+slower+server) // to another one altogether
 	if got := b.picks("u"); got != "" {
 		t.Errorf("after another check has taken its place requests go to %q", got)

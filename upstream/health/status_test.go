@@ -122,11 +122,13 @@ func TestSince(t *testing.T) {
 	passed := func(n int) func() bool {
 		return func() bool { _, up, rises := since(); return up && rises >= n }
 	}
+	one.status.Store(500) // so that it does not pass before it is looked at
 	b.set("u", quick+"; server "+one.addr+";")
 	came, up, _ := since()
 	if up {
 		t.Error("a server is up before it has passed")
 	}
+	one.status.Store(200)
 	b.until("checks to pass", passed(2))
 	first, _, _ := since()
 	if first == came {
