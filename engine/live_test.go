@@ -145,6 +145,7 @@ func TestUpdateKeepalive(t *testing.T) {
 	}
 	f("keepalive 3;", 3)
 	f("keepalive_timeout 10ms;", 0)
+	f("keepalive_timeout 0;", 0)
 	f("keepalive_requests 1;", 0)
 	f("keepalive_time 1ms;", 0)
 	f("keepalive 0;", 0)
@@ -498,5 +499,30 @@ func TestConnsAgain(t *testing.T) {
 	})
 	if spare > 10 {
 		t.Errorf("%d conns were made for 60 connections, of which two or a few more are open at once", spare)
+	}
+}
+
+// TestKeepaliveTimeoutZero: with a keepalive_timeout of 0 every request has a connection of its own.
+func TestKeepaliveTimeoutZero(t *testing.T) {
+	var opened, open atomic.Int32
+	addr := origin(t, func(c net.Conn, br *bufio.Reader) {
+		opened.Add(1)
+		open.Add(1)
+		defer open.Add(-1)
+		for {
+			if _, err := http.ReadRequest(br); err != nil || !plain(c, "x") {
+				return
+			}
+		}
+	})
+	r := newRig(t, 1, fmt.Sprintf(proxyTo, addr+"; keepalive_timeout 0"))
+	c := r.dial(0)
+	for range 3 {
+		c.send("GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+		c.read("GET")
+	}
+	wait(t, "no connection to be open", func() bool { return open.Load() == 0 })
+	if n := opened.Load(); n != 3 {
+		t.Errorf("%d connections for 3 requests", n)
 	}
 }

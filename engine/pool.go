@@ -80,9 +80,10 @@ func (l *Loop) keepIdle(c *conn, up *upstream.Upstream) {
 	c.setTimeout(int64(up.KeepaliveTimeout))
 }
 
-// worn reports whether a conn has served as much, or as long, as up allows.
+// worn reports whether a conn has served as much, or as long, as up allows; with a keepalive_timeout of 0 it always has, as in
+// nginx, whose timer fires at once.
 func (c *conn) worn(up *upstream.Upstream) bool {
-	return c.used >= up.KeepaliveRequests || c.loop.nowNs-c.openedNs >= int64(up.KeepaliveTime)
+	return up.KeepaliveTimeout == 0 || c.used >= up.KeepaliveRequests || c.loop.nowNs-c.openedNs >= int64(up.KeepaliveTime)
 }
 
 // dropIdle closes one idle conn: its server closed it, or it timed out.
