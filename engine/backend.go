@@ -221,7 +221,7 @@ func (ex *exchange) dial() bool {
 	if errno := connectError(b.fd); errno != 0 {
 		return ex.connectFailed(errno)
 	}
-	ex.l.wheel.clear(b)
+	b.noTimeout()
 	if b.server.State.Retired() && ex.outdated() { // removed while we were connecting
 		return ex.elsewhere()
 	}

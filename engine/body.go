@@ -226,7 +226,7 @@ func (ex *exchange) readBody() bool {
 		c.setTimeout(int64(loc.ClientBodyTimeout))
 		return false
 	}
-	c.setTimeout(0)
+	c.noTimeout()
 	if b.file == nil {
 		ex.r.Body = b.mem
 	}
@@ -243,7 +243,7 @@ func (ex *exchange) spool(loc *site.Location) bool {
 	b.mem = nil
 	b.named, b.keep = loc.BodyInFile != site.BodyFileOff, loc.BodyInFile == site.BodyFileOn
 	file, dir, named := b.file, loc.BodyTempPath, b.named
-	ex.c.setTimeout(0)
+	ex.c.noTimeout()
 	ex.phase = phWait
 	l.submit(func() {
 		var err error

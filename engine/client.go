@@ -142,7 +142,7 @@ func (c *conn) readHead() {
 		c.partial = false
 		c.state, c.ex = busy, ex
 		c.requests++
-		c.setTimeout(0)
+		c.noTimeout()
 		if perr != nil {
 			// Before the head in the buffer is given up: what was parsed of it goes to the log.
 			ex.reject(perr, data)
@@ -257,7 +257,7 @@ func (c *conn) finish(linger bool) {
 	c.ex = nil
 	c.drop()
 	c.state, c.lingers = closing, linger && !c.rdHup
-	c.setTimeout(0)
+	c.noTimeout()
 	c.loop.logs.closeAfter(c)
 }
 

@@ -226,14 +226,18 @@ func (c *conn) skip(n int) {
 	}
 }
 
-// setTimeout arms the conn's one timer, ns from now; 0 clears it.
+// setTimeout arms the conn's one timer, ns from now. 0 is no time at all: it fires before this turn of the loop is over, whatever
+// is on its way, as a timeout of 0 does in nginx.
 func (c *conn) setTimeout(ns int64) {
 	if ns == 0 {
-		c.loop.wheel.clear(c)
+		c.loop.wheel.rush(c)
 		return
 	}
 	c.loop.wheel.set(c, c.loop.nowNs+ns)
 }
+
+// noTimeout clears the conn's timer.
+func (c *conn) noTimeout() { c.loop.wheel.clear(c) }
 
 // close closes the descriptor and gives back all that the conn holds. Events still on their way are told by seq.
 func (c *conn) close() {

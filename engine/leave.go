@@ -56,7 +56,7 @@ func (ex *exchange) abort(why string) {
 		if ex.cancel != nil {
 			ex.cancel()
 		}
-		ex.c.setTimeout(0)
+		ex.c.noTimeout()
 		return
 	}
 	ex.endJob()

@@ -330,7 +330,7 @@ func (ex *exchange) stream() bool {
 		return ex.to(phFlush)
 	}
 	j.running = true
-	c.setTimeout(0)
+	c.noTimeout()
 	l.submit(func() {
 		j.read()
 		l.post(func() {

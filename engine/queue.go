@@ -78,7 +78,7 @@ func (ex *exchange) leaveQueue() {
 	}
 	ex.waiter.Leave()
 	ex.waiter = nil
-	ex.c.setTimeout(0)
+	ex.c.noTimeout()
 }
 
 // noServer is what the log says about a request for which there is none.

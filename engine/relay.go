@@ -384,7 +384,7 @@ func (ex *exchange) relay() bool {
 
 // awaitClient arms the timeouts while it is the client that is slow.
 func (ex *exchange) awaitClient() bool {
-	ex.b.setTimeout(0)
+	ex.b.noTimeout()
 	ex.clientBehind()
 	return false
 }
@@ -396,7 +396,7 @@ func (ex *exchange) awaitBody() bool {
 	if ex.c.out.len() > 0 {
 		ex.clientBehind()
 	} else if ex.body.done {
-		ex.c.setTimeout(0)
+		ex.c.noTimeout()
 	}
 	return false
 }

@@ -196,7 +196,7 @@ func (ex *exchange) streamBody() (more bool, status int, ok bool) {
 		ex.c.setTimeout(int64(ex.loc().ClientBodyTimeout))
 		return false, 0, true
 	}
-	ex.c.setTimeout(0)
+	ex.c.noTimeout()
 	data := b.mem
 	b.streamed = b.streamed || len(data) > 0
 	b.mem = b.mem[:0]
@@ -245,7 +245,7 @@ func (ex *exchange) await() bool {
 		case ex.behind():
 			b.setTimeout(int64(ex.r.Loc.Proxy.SendTimeout))
 		default:
-			b.setTimeout(0) // the client's turn
+			b.noTimeout() // the client's turn
 		}
 	}
 	for moved := 0; b.canRead; {

@@ -15,6 +15,7 @@ type wheel struct {
 	slots [wheelSlots]*conn
 	used  [wheelSlots / 64]uint64
 	tick  int64   // the next tick to look at
+	haste bool    // some deadline passed as it was set
 	due   []*conn // scratch of drain
 }
 
@@ -26,6 +27,12 @@ func (w *wheel) set(c *conn, atNs int64) {
 	}
 	w.unlink(c)
 	w.link(c)
+}
+
+// rush gives c a deadline that has passed: the run under way, or the next one, fires for it.
+func (w *wheel) rush(c *conn) {
+	w.haste = true
+	w.set(c, 1)
 }
 
 // clear forgets the deadline; the link goes when the slot comes round.
@@ -70,21 +77,25 @@ func (w *wheel) run(nowNs int64, fire func(*conn)) {
 		w.tick = last - wheelSlots + 1
 	}
 	for w.tick <= last {
-		i := w.tick & (wheelSlots - 1)
 		w.tick++ // before firing: what is set from now on belongs to later slots
-		if w.used[i>>6]&(1<<(i&63)) == 0 {
-			continue
-		}
-		c := w.slots[i]
-		w.slots[i] = nil
-		w.used[i>>6] &^= 1 << (i & 63)
-		w.drain(c, nowNs, fire)
+		w.drain(w.tick-1, nowNs, fire)
+	}
+	for w.haste { // firing may rush others
+		w.haste = false
+		w.drain(w.tick, nowNs, fire)
 	}
 }
 
-// drain empties one slot's list: fires what is due, puts back what is not, drops what was cleared. The list is taken
+// drain empties the list of a tick's slot: fires what is due, puts back what is not, drops what was cleared. The list is taken
 // apart first: firing may close or rearm any conn, also one that is further down.
-func (w *wheel) drain(c *conn, nowNs int64, fire func(*conn)) {
+func (w *wheel) drain(tick, nowNs int64, fire func(*conn)) {
+	i := tick & (wheelSlots - 1)
+	if w.used[i>>6]&(1<<(i&63)) == 0 {
+		return
+	}
+	c := w.slots[i]
+	w.slots[i] = nil
+	w.used[i>>6] &^= 1 << (i & 63)
 	due := w.due[:0]
 	for c != nil {
 		next := c.tnext
@@ -110,6 +121,9 @@ func (w *wheel) drain(c *conn, nowNs int64, fire func(*conn)) {
 
 // next is the time in ns of the loop's clock at which run should be called, or -1 when no conn has a deadline.
 func (w *wheel) next() int64 {
+	if w.haste {
+		return 0
+	}
 	start := w.tick & (wheelSlots - 1)
 	for n := int64(0); n <= wheelSlots/64; n++ {
 		word := (start>>6 + n) & (wheelSlots/64 - 1)

@@ -50,6 +50,39 @@ func TestWheel(t *testing.T) {
 	}
 }
 
+// TestWheelRush: a deadline that has passed as it was set fires in the next run, or in the one that sets it, and leaves those of
+// the same tick in place.
+func TestWheelRush(t *testing.T) {
+	for _, start := range []int64{1, tickNs / 2, 5 * tickNs, 1023*tickNs + 1, 777_777 * tickNs} {
+		w := &wheel{tick: start / tickNs}
+		a, b, late, not := &conn{slot: -1}, &conn{slot: -1}, &conn{slot: -1}, &conn{slot: -1}
+		var fired []*conn
+		fire := func(c *conn) {
+			fired = append(fired, c)
+			if c == a {
+				w.rush(b)
+			}
+		}
+		w.run(start, fire)
+		w.set(late, start+1)
+		w.rush(not)
+		w.clear(not)
+		w.set(a, start+500*tickNs)
+		w.rush(a)
+		if n := w.next(); n > start {
+			t.Errorf("at %d: next %d", start, n)
+		}
+		w.run(start, fire)
+		if len(fired) != 2 || fired[0] != a || fired[1] != b {
+			t.Errorf("at %d: %d have fired, want 2", start, len(fired))
+		}
+		w.run(start+2*tickNs, fire)
+		if len(fired) != 3 || fired[2] != late || w.next() != -1 {
+			t.Errorf("at %d: %d have fired, want 3", start, len(fired))
+		}
+	}
+}
+
 func TestWheelNext(t *testing.T) {
 	f := func(nowNs, atNs int64) {
 		t.Helper()

@@ -78,7 +78,7 @@ func (ex *exchange) tunnel() bool {
 		ex.l.goOn(ex.b)
 	}
 	ex.b.setTimeout(int64(ex.r.Loc.Proxy.ReadTimeout))
-	ex.c.setTimeout(0)
+	ex.c.noTimeout()
 	return false
 }
 

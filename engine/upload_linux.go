@@ -49,18 +49,18 @@ func (ex *exchange) spliceBody() (more bool, status int, ok bool) {
 			ex.failure = errno
 			return false, 0, false
 		case p.n > 0:
-			c.setTimeout(0)
+			c.noTimeout()
 			return false, 0, true
 		case b.done:
 			ex.dropUpload()
-			c.setTimeout(0)
+			c.noTimeout()
 			return true, 0, true
 		case !c.canRead:
 			ex.dropUpload() // for others, while the client has nothing
 			c.setTimeout(int64(ex.loc().ClientBodyTimeout))
 			return false, 0, true
 		case ex.moved >= turnMax:
-			c.setTimeout(0)
+			c.noTimeout()
 			l.goOn(c)
 			return false, 0, true
 		}
