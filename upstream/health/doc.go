@@ -34,9 +34,10 @@
 // ssl_hello. The last one sends a ClientHello with all versions and ciphers there are and looks whether a ServerHello comes back, then
 // it hangs up: what else the server wants of a client makes no difference. Of http the status line decides; the rest of an answer is
 // only read if the connection is to be kept, and one whose end cannot be found costs the connection. health_check and match are NGINX
-// Plus's; a match block sees a head of up to 64 KiB, a longer one fails, and 256 KiB of a body. A server that is marked down is not
-// asked. The first probe is made at random within a tenth of the interval, and a second at most, where the module takes the whole
-// interval. Further times are spread by a tenth, where the module asks in step; those of health_check by its jitter. An upstream has
-// one check, or any number of health_checks: those of its block or command, else those of locations, equal ones once. A server gets
-// requests while all of them pass, as in NGINX Plus; a new one has to pass those first that are mandatory.
+// Plus's, and pass over up to 16 interim answers, such as 103; a match block sees a head of up to 64 KiB, a longer one fails, and
+// 256 KiB of a body. A server that is marked down is not asked. The first probe is made at random within a tenth of the interval,
+// and a second at most, where the module takes the whole interval. Further times are spread by a tenth, where the module asks in
+// step; those of health_check by its jitter. An upstream has one check, or any number of health_checks: those of its block or
+// command, else those of locations, equal ones once. A server gets requests while all of them pass, as in NGINX Plus; a new one has
+// to pass those first that are mandatory.
 package health

@@ -82,3 +82,43 @@ func TestMatchFields(t *testing.T) {
 	f("A: b\r\n", "header ! Transfer-Encoding; header ! Content-Length; header ! Trailer; header ! Connection;", true)
 	f(": nope\r\n", "status 200;", false)
 }
+
+// TestInterim: a health_check looks at the answer behind interim ones, a check at the first of all.
+func TestInterim(t *testing.T) {
+	f := func(answer, check, match, want string) {
+		t.Helper()
+		b := newBench(t)
+		b.match = match
+		addr := answering(t, answer)
+		b.set("u", check+"; server "+addr+";")
+		b.until("a verdict", func() bool { return b.log() != "" })
+		if got, _, _ := strings.Cut(b.log(), "\n"); got != "server "+addr+" is "+want {
+			t.Errorf("%s of %.80q: %s", check, answer, got)
+		}
+	}
+	const (
+		plain    = "health_check interval=10ms mandatory"
+		match    = plain + " match=m"
+		block    = "status 200; header X = last; body ~ ^hi$;"
+		check    = "check interval=10 rise=1 fall=1 type=http"
+		hints    = "HTTP/1.1 103 Early Hints\r\nX: early\r\nLink: </a>\r\n\r\n"
+		proceed  = "HTTP/1.1 100 Continue\r\n\r\n"
+		last     = " OK\r\nX: last\r\nContent-Length: 2\r\n\r\nhi"
+		ok, ill  = "HTTP/1.1 200" + last, "HTTP/1.1 503" + last
+		failed   = "unhealthy: it has failed 1 checks (http u/), the last: "
+		switches = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
+	)
+	f(hints+ok, plain, "", "healthy: it has passed 1 checks (http u/)")
+	f(proceed+hints+hints+ok, plain, "", "healthy: it has passed 1 checks (http u/)")
+	f(strings.Repeat(hints, maxInterim)+ok, match, block, "healthy: it has passed 1 checks (http u/, match m)")
+	f(proceed+ok, match, block, "healthy: it has passed 1 checks (http u/, match m)")
+	f(hints+ill, plain, "", failed+"status 503")
+	f(switches+ok, plain, "", failed+"status 101")
+	f(hints+switches, plain, "", failed+"status 101")
+	f(hints, plain, "", failed+"EOF")
+	f("HTTP/1.1 103 Early Hints\r\nX: ", plain, "", failed+"unexpected EOF")
+	f(strings.Repeat(hints, maxInterim+1)+ok, plain, "", failed+"more than 16 interim answers")
+	f("HTTP/1.1 103\r\nX: "+strings.Repeat("x", maxHead)+"\r\n\r\n"+ok, plain, "", failed+"a head of more than 64 KiB")
+	f(hints+ok, check, "", "unhealthy: it has failed 1 checks (http), the last: status 103")
+	f(hints+ill, check+"; check_http_expect_alive http_1xx", "", "healthy: it has passed 1 checks (http)")
+}

@@ -136,7 +136,7 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 	if _, err = p.conn.Write([]byte(p.at.check.Send)); err != nil {
 		return err
 	}
-	status, err := peekStatus(p.in)
+	status, err := p.status()
 	switch {
 	case err != nil:
 		return err
@@ -153,8 +153,26 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 
 const (
 	maxHead    = 64 << 10 // of an answer whose head is read
+	maxInterim = 16       // interim answers before one
 	maxSkipped = 1 << 20  // of a body
 )
+
+// status looks at the status of the answer. A health_check passes over interim ones before it (RFC 9110 section 15.2); a check
+// takes the first, which check_http_expect_alive may ask for: http_1xx.
+func (p *prober) status() (int, error) {
+	for n := 0; ; n++ {
+		status, err := peekStatus(p.in)
+		if err != nil || !p.at.check.Plus || status >= 200 || status == http.StatusSwitchingProtocols {
+			return status, err
+		}
+		if n == maxInterim {
+			return 0, fmt.Errorf("more than %d interim answers", maxInterim)
+		}
+		if _, err := readHead(p.in); err != nil {
+			return 0, err
+		}
+	}
+}
 
 // skip reads an answer to its end and reports whether the connection is good for another request. If not, that is no failure: the
 // status is all that is asked for.
