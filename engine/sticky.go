@@ -106,7 +106,7 @@ func (ex *exchange) appendSticky(dst []byte) []byte {
 	switch {
 	case s.Expires == upstream.Forever: // the end of 32 bit time, as nginx has it, and ten years
 		dst = append(dst, "; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000"...)
-	case s.Expires > 0:
+	case !s.Transient:
 		dst = append(dst, "; expires="...)
 		dst = ex.l.now.Add(s.Expires).UTC().AppendFormat(dst, "Mon, 02-Jan-06 15:04:05 GMT")
 		dst = strconv.AppendInt(append(dst, "; max-age="...), int64(s.Expires/time.Second), 10)

@@ -228,6 +228,7 @@ func TestDetail(t *testing.T) {
 		"server 127.0.0.1:1 drain route=a;\nserver 127.0.0.1:2 down drain \"route=b c\";\n")
 	f("sticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s; server 127.0.0.1:1;",
 		"server 127.0.0.1:1;\nsticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s;\n")
+	f("sticky cookie srv expires=0; server 127.0.0.1:1;", "server 127.0.0.1:1;\nsticky cookie srv expires=0;\n")
 	f("sticky learn create=$upstream_cookie_a create=$b lookup=$cookie_a zone=z:1m timeout=1h header; server 127.0.0.1:1;",
 		"server 127.0.0.1:1;\nsticky learn create=$upstream_cookie_a create=$b lookup=$cookie_a zone=z:1m timeout=1h header;\n")
 	f("sticky route $arg_a $arg_b; server 127.0.0.1:1 route=a;", "server 127.0.0.1:1 route=a;\nsticky route $arg_a $arg_b;\n")

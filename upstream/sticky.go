@@ -23,8 +23,10 @@ type Sticky struct {
 	CookieFold string // Cookie in lower case
 	// Attributes are the rest of the Set-Cookie field, in the order in which they are written.
 	Attributes []Attribute
-	// Expires is how long the cookie is to be kept, 0: until the browser ends, Forever for "max".
+	// Expires is how long the cookie is to be kept, Forever for "max". 0 has the browser drop it, unless it is Transient.
 	Expires time.Duration
+	// Transient is without "expires=": the cookie is kept until the browser ends.
+	Transient bool
 	// Routes are what Compiler made of the values of "sticky route": the first that is not empty names the server.
 	Routes []any
 	// Learn is "sticky learn"; nil: none. Servers then go by their Label.
@@ -152,7 +154,7 @@ func (p *parsing) compile(w conf.Word) (any, error) {
 
 // stickyCookie reads the name of the cookie and its parameters.
 func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
-	s.Cookie = d.Args[1].Text
+	s.Cookie, s.Transient = d.Args[1].Text, true
 	s.CookieFold = strings.ToLower(s.Cookie)
 	if s.Cookie == "" || strings.ContainsFunc(s.Cookie, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r) }) {
 		return d.Value(1).Invalid("the name of a cookie (RFC 6265 section 4.1.1)")
@@ -166,9 +168,10 @@ func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 		seen[key] = true
 		switch {
 		case valued && key == "expires" && v.Text == "max":
-			s.Expires = Forever
+			s.Expires, s.Transient = Forever, false
 		case valued && key == "expires":
 			s.Expires, err = v.TimeSeconds()
+			s.Transient = false
 		case valued && key == "secret":
 			if s.secret = v.Text; s.secret == "" {
 				return v.Invalid("a text, the same one on every proxy of a group")
