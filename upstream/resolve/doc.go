@@ -11,8 +11,9 @@
 // What a look-up does, and where that comes from (nginx, ngx_resolver.c, unless another source is named):
 //
 //   - A and AAAA are asked for in parallel, over UDP, of the listed servers in turn, one look-up starting where the one
-//     before did not. A server that stays silent for attemptTimeout is followed by the next one; an error that a server
-//     answers is the answer, of both families. A truncated answer is fetched again over TCP (RFC 7766 section 5).
+//     before did not. When a server stays silent for attemptTimeout the next one is asked as well, and whichever answers
+//     first counts, up to the end of the look-up; an error that a server answers is the answer, of both families. A
+//     truncated answer is fetched again over TCP (RFC 7766 section 5).
 //   - Every address record of the answer section counts, in the order of the answer and with its duplicates: a record
 //     that is listed twice gets twice the share. A records come before AAAA records.
 //   - CNAME is followed inside the answer, and by new questions where neither family has more than an alias. An alias may be

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -74,7 +75,7 @@ func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all f
 	var grace *time.Timer
 	for range types {
 		if i := <-done; len(answers[i].addrs) > 0 && grace == nil {
-			grace = time.AfterFunc(attemptTimeout, cancel)
+			grace = time.AfterFunc(r.silence, cancel)
 			defer grace.Stop()
 		}
 	}
@@ -110,28 +111,65 @@ func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all f
 	return all, 0
 }
 
+// maxOpen bounds the attempts at one question that are under way at once, each with its socket: the first one, which is there
+// for a server that is merely slow, and the last ones.
+const maxOpen = 3
+
+// reply is how attempt i at a question has ended.
+type reply struct {
+	i   int
+	msg *dns.Msg
+	err error
+}
+
 // query asks one question, of server number first and those after it, until one answers, be it with an error. Silence
-// moves on to the next server, until ctx ends; an error does not (nginx: the next look-up, which is another server's turn,
-// may fare better), except that of the system's servers each is asked whose predecessor has failed (resolver(5)).
+// has the next server asked as well and ends no attempt, maxOpen permitting: an answer counts however late it is, as in
+// nginx, until ctx ends. An error is not followed by another server (nginx: the next look-up, which is another server's
+// turn, may fare better), except that of the system's servers each is asked whose predecessor has failed (resolver(5)).
 func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn string, qtype uint16) (msg *dns.Msg, code int) {
-	for i := 0; ctx.Err() == nil; i++ {
-		began := time.Now()
-		msg, err := attempt(ctx, cfg.Servers[(first+i)%len(cfg.Servers)], fqdn, qtype)
-		if err == nil && msg.Rcode == dns.RcodeSuccess {
-			return msg, 0
+	var work sync.WaitGroup
+	defer work.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	replies := make(chan reply)
+	var ends [maxOpen]context.CancelFunc
+	silence := time.NewTimer(r.silence)
+	defer silence.Stop()
+	for last := 0; ; last++ {
+		place := last
+		if last >= maxOpen {
+			place = 1 + (last-1)%(maxOpen-1)
+			ends[place]()
 		}
-		if err == nil {
-			if cfg.System && msg.Rcode != dns.RcodeNameError && i+1 < len(cfg.Servers) {
-				continue
+		own, end := context.WithCancel(ctx)
+		ends[place] = end
+		work.Go(func() {
+			msg, err := attempt(own, cfg.Servers[(first+last)%len(cfg.Servers)], fqdn, qtype)
+			select {
+			case replies <- reply{last, msg, err}:
+			case <-ctx.Done():
 			}
-			return nil, msg.Rcode
-		}
-		// An unreachable server fails at once: after each had its turn, pause, or this would spin.
-		if i+1 >= len(cfg.Servers) {
-			pause(ctx, attemptTimeout-time.Since(began))
+		})
+		silence.Reset(r.silence)
+		for next := false; !next; {
+			select {
+			case a := <-replies:
+				switch {
+				case a.err != nil:
+				case a.msg.Rcode == dns.RcodeSuccess:
+					return a.msg, 0
+				case !cfg.System || a.msg.Rcode == dns.RcodeNameError || a.i+1 >= len(cfg.Servers):
+					return nil, a.msg.Rcode
+				}
+				// An unreachable server fails at once: after each had its turn, wait, or this would spin.
+				next = a.i == last && last+1 < len(cfg.Servers)
+			case <-silence.C:
+				next = true
+			case <-ctx.Done():
+				return nil, codeTimedOut
+			}
 		}
 	}
-	return nil, codeTimedOut
 }
 
 // pause waits for d or until ctx is done.
@@ -146,8 +184,6 @@ func pause(ctx context.Context, d time.Duration) {
 
 // attempt asks one server once, over UDP and, if the answer was truncated, over TCP.
 func attempt(ctx context.Context, server, fqdn string, qtype uint16) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	q := new(dns.Msg)
 	q.SetQuestion(fqdn, qtype)
 	msg, err := over(ctx, "udp", server, q)

@@ -24,8 +24,8 @@ const (
 // servers that do not answer are not worth more, since the names are asked for again anyway.
 const lookLimit = 3 * time.Second
 
-// maxAtOnce bounds the look-ups of names in the table that are under way to one list of name servers. Each has two sockets,
-// and a table may have more names than the process may have descriptors.
+// maxAtOnce bounds the look-ups of names in the table that are under way to one list of name servers. Each has two sockets, with
+// silent servers 2*maxOpen, and a table may have more names than the process may have descriptors.
 const maxAtOnce = 128
 
 // Names keeps the servers of "server NAME resolve" lines what DNS says they are. It watches a Store: each name that is in

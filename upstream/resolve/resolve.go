@@ -23,12 +23,13 @@ const DefaultTimeout = 30 * time.Second
 // DefaultCacheNames is how many names a Resolver keeps unless New is told otherwise.
 const DefaultCacheNames = 4096
 
-// attemptTimeout is how long one server may stay silent before the next one is asked. nginx waits 5 s; a client that
+// attemptTimeout is how long one server may stay silent before the next one is asked, too. nginx waits 5 s; a client that
 // waits for its page is better served by a second try within the same breath.
 const attemptTimeout = 2 * time.Second
 
 // maxAsked bounds the exchanges for names that requests ask for which are under way to one list of name servers: what clients send
-// must not use up the descriptors of the process. Others wait for their turn, as long as their time lasts.
+// must not use up the descriptors of the process, of which each takes two, and with silent servers 2*maxOpen. Others wait for their
+// turn, as long as their time lasts.
 const maxAsked = 256
 
 // Codes of an Error beyond the response codes of DNS (RFC 1035 section 4.1.1).
@@ -76,9 +77,10 @@ var ErrClosed = errors.New("resolver is closed")
 
 // Resolver looks names up and keeps what it learned. Make it with New. All methods may be called from any goroutine.
 type Resolver struct {
-	max   int              // names kept
-	now   func() time.Time // the clock, for tests
-	gates gates            // of Lookup
+	max     int              // names kept
+	now     func() time.Time // the clock, for tests
+	silence time.Duration    // attemptTimeout, but for tests
+	gates   gates            // of Lookup
 
 	life context.Context // ends with Close; parent of every exchange
 	stop context.CancelFunc
@@ -111,7 +113,7 @@ func New(cacheNames int) *Resolver {
 	}
 	life, stop := context.WithCancel(context.Background())
 	return &Resolver{
-		max: cacheNames, now: time.Now, gates: gates{places: maxAsked}, life: life, stop: stop,
+		max: cacheNames, now: time.Now, silence: attemptTimeout, gates: gates{places: maxAsked}, life: life, stop: stop,
 		cache: map[string]answer{}, turns: map[string]int{}, flights: map[string]*flight{},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -246,6 +247,102 @@ func TestNextServer(t *testing.T) {
 		r.mu.Lock()
 		clear(r.cache)
 		r.mu.Unlock()
+	}
+}
+
+// An answer counts however late it is, also when others were asked meanwhile.
+func TestLateAnswer(t *testing.T) {
+	const late = 6 // at which question the first one is answered, the only one that is
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	defer func() { pc.Close(); <-done }()
+	go func() {
+		defer close(done)
+		var answer []byte
+		var to net.Addr
+		for asked := 1; ; asked++ {
+			wire := make([]byte, dns.MaxMsgSize)
+			n, from, err := pc.ReadFrom(wire)
+			switch {
+			case err != nil:
+				return
+			case asked == 1:
+				q := new(dns.Msg)
+				q.Unpack(wire[:n])
+				m := new(dns.Msg).SetReply(q)
+				rr, _ := dns.NewRR("late. 60 A 127.0.0.1")
+				m.Answer = append(m.Answer, rr)
+				answer, _ = m.Pack()
+				to = from
+			case asked == late:
+				pc.WriteTo(answer, to)
+			}
+		}
+	}()
+	r := New(0)
+	defer r.Close()
+	r.silence = 20 * time.Millisecond
+	cfg := &Config{Servers: []string{pc.LocalAddr().String()}, IPv4: true, Timeout: 10 * time.Second}
+	if got := text(t, r, cfg, "late"); got != "127.0.0.1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Silence leaves the first attempt and the last ones open, each on a port of its own, and the end of the look-up none.
+func TestOpenAttempts(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	pc.SetReadDeadline(time.Now().Add(20 * time.Second))
+	r := New(0)
+	defer r.Close()
+	r.silence = 20 * time.Millisecond
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.Lookup(context.Background(), &Config{Servers: []string{pc.LocalAddr().String()}, IPv4: true, Timeout: time.Minute}, "a")
+	}()
+	var ports []string
+	for range 2 * maxOpen {
+		_, from, err := pc.ReadFrom(make([]byte, dns.MaxMsgSize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(ports, from.String()) {
+			t.Errorf("%v has asked twice", from)
+		}
+		ports = append(ports, from.String())
+	}
+	open := func() (n int) {
+		for _, port := range ports {
+			if own, err := net.ListenPacket("udp", port); err == nil {
+				own.Close()
+			} else {
+				n++
+			}
+		}
+		return n
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for open() > maxOpen {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d attempts are open, want %d at most", open(), maxOpen)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if own, err := net.ListenPacket("udp", ports[0]); err == nil {
+		own.Close()
+		t.Error("the first attempt is over")
+	}
+	r.Close()
+	<-ended
+	if n := open(); n != 0 {
+		t.Errorf("%d attempts have outlived the look-up", n)
 	}
 }
 
