@@ -181,26 +181,49 @@ func (s *Spec) Resolved(answer func(i int) ([]Address, bool)) *Spec {
 	return &n
 }
 
-// resolve puts the answers into s, which is not shared yet, and reports whether they changed anything. The slices of s
-// are replaced, not written.
+// Without gives a Spec that differs from s only in that its names stand for no server whose address drop, called with the
+// index of the name, reports. In all else it is like Resolved.
+func (s *Spec) Without(drop func(i int, addr netip.Addr) bool) *Spec {
+	n := *s
+	if !n.replace(func(i int, _ *named, was []Server) []Server {
+		return slices.DeleteFunc(was, func(s Server) bool { return drop(i, s.Addr.Addr()) })
+	}) {
+		return s
+	}
+	n.finish()
+	return &n
+}
+
+// resolve puts the answers into s, which is not shared yet, and reports whether they changed anything.
 func (s *Spec) resolve(answer func(i int, n *named) ([]Address, bool)) (changed bool) {
+	return s.replace(func(i int, n *named, was []Server) []Server {
+		addrs, ok := answer(i, n)
+		if !ok {
+			return was
+		}
+		now := was[:0]
+		for _, a := range addrs {
+			now = append(now, n.at(a))
+		}
+		return now
+	})
+}
+
+// replace puts other servers in the place of those that the names stand for, and reports whether that changed anything. s is
+// not shared yet; its slices are replaced, not written. with may write over the servers that it is given.
+func (s *Spec) replace(with func(i int, n *named, was []Server) []Server) (changed bool) {
 	servers := make([]Server, 0, len(s.servers))
 	lines := make([]line, len(s.lines))
 	i := 0
 	for j, l := range s.lines {
 		first := len(servers)
 		was := s.servers[l.first : l.first+l.n]
-		servers = append(servers, was...)
-		if l.named != nil {
-			addrs, ok := answer(i, l.named)
+		if l.named == nil {
+			servers = append(servers, was...)
+		} else {
+			servers = append(servers, with(i, l.named, slices.Clone(was))...)
 			i++
-			if ok {
-				servers = servers[:first]
-				for _, a := range addrs {
-					servers = append(servers, l.named.at(a))
-				}
-				changed = changed || !slices.Equal(was, servers[first:])
-			}
+			changed = changed || !slices.Equal(was, servers[first:])
 		}
 		lines[j] = line{first, len(servers) - first, l.named}
 	}

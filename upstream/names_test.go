@@ -85,6 +85,39 @@ func TestResolved(t *testing.T) {
 	f("server 127.0.0.1 resolve;", "127.0.0.1:80", "127.0.0.2")
 }
 
+// TestWithout: names lose the servers at the addresses that are dropped, and nothing else changes.
+func TestWithout(t *testing.T) {
+	six := func(_ int, addr netip.Addr) bool { return addr.Is6() }
+	f := func(body, want string, addrs ...string) {
+		t.Helper()
+		s := resolved(parse(t, body), addrs...)
+		before := labels(s)
+		r := s.Without(six)
+		if got := labels(r); got != want {
+			t.Errorf("%q at %v: %q, want %q", body, addrs, got, want)
+		}
+		if labels(s) != before {
+			t.Errorf("%q: Without has written to the spec it started from: %q, was %q", body, labels(s), before)
+		}
+		if r == s && before != want || r.Without(six) != r {
+			t.Errorf("%q at %v: another spec is given if and only if nothing changes", body, addrs)
+		}
+		if a, b := string(s.AppendBody(nil)), string(r.AppendBody(nil)); a != b {
+			t.Errorf("%q prints as %q, and without addresses as %q", body, a, b)
+		}
+	}
+	f("server a.test resolve;", "")
+	f("server a.test resolve; server [::2];", "[::2]:80", "::1")
+	f("server a.test:81 resolve weight=2; server unix:/s;", "127.0.0.1:81*2 127.0.0.2:81*2 unix:/s", "127.0.0.1", "::1", "127.0.0.2")
+	f("server a.test resolve; server 127.0.0.9; server b.test resolve backup;", "127.0.0.1:80 127.0.0.9:80 127.0.0.1:80!", "127.0.0.1", "::1")
+	f("server a.test resolve service=http;", "127.0.0.1:81!", "127.0.0.1:81!", "[::1]:82")
+	f("server a.test resolve;", "127.0.0.1:80", "127.0.0.1")
+	s := resolved(parse(t, "server a.test resolve; server b.test:81 resolve;"), "127.0.0.1")
+	if got := labels(s.Without(func(i int, _ netip.Addr) bool { return i == 0 })); got != "127.0.0.1:81" {
+		t.Errorf("without those of the first name: %q", got)
+	}
+}
+
 // TestNamesText: what is accepted prints as it was written and is read back the same; listings show the name.
 func TestNamesText(t *testing.T) {
 	f := func(body, detail string) {

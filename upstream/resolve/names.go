@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -108,7 +109,7 @@ func (n *Names) Close() {
 }
 
 // SetDefault says how names are looked up whose upstream has no "resolver" of its own; a Config without Servers means the
-// system's resolver. The addresses known so far stay until the new servers have answered.
+// system's resolver. The addresses known so far stay until the new servers have answered, but those of a family that is off.
 func (n *Names) SetDefault(def *Config) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -265,7 +266,8 @@ func (n *Names) publish() {
 	}
 }
 
-// adjust publishes what the answers make of one upstream, if that is not what it is. Nothing is done for a definition that
+// adjust publishes what the answers make of one upstream, if that is not what it is. Without an answer a name keeps the
+// addresses that it has, but those of a family that it is not looked up for (ipv6=off). Nothing is done for a definition that
 // n has not seen yet, or that is replaced meanwhile: changed marks it again.
 func (n *Names) adjust(key string) {
 	u := n.store.Load().Lookup([]byte(key))
@@ -282,7 +284,8 @@ func (n *Names) adjust(key string) {
 	if known.spec != u.Spec() {
 		return
 	}
-	spec := u.Spec().Resolved(func(i int) ([]upstream.Address, bool) { return answers[i], answers[i] != nil })
+	spec := u.Spec().Resolved(func(i int) ([]upstream.Address, bool) { return answers[i], answers[i] != nil }).
+		Without(func(i int, addr netip.Addr) bool { return !wants(known.targets[i].cfg, addr) })
 	if spec == u.Spec() {
 		return
 	}
@@ -293,9 +296,9 @@ func (n *Names) adjust(key string) {
 }
 
 // Look gives the addresses of names, all asked for in parallel and for lookLimit at most: what is known already, or what
-// the name servers say, or, when they fail, the last good answer that any resolver gave for the same name. Without any
-// of these the answer is nil and its error says why. def stands for the "resolver" of the http block, nil: that of
-// SetDefault.
+// the name servers say, or, when they fail, the last good answer that any resolver gave for the same name, without the
+// families of addresses that are not asked for any more. Without any of these the answer is nil and its error says why. def
+// stands for the "resolver" of the http block, nil: that of SetDefault.
 func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (answers [][]upstream.Address, errs []error) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
@@ -313,7 +316,7 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 		}
 	}
 	wg.Wait()
-	var last map[upstream.Name][]upstream.Address
+	var last map[upstream.Name][][]upstream.Address
 	for i, name := range names {
 		if errs[i] == nil {
 			continue
@@ -321,8 +324,17 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 		if last == nil {
 			last = n.lastGood()
 		}
-		if answers[i] = last[bare(name)]; answers[i] != nil {
-			errs[i] = nil
+		cfg := effective(def, name)
+		for _, addrs := range last[bare(name)] {
+			for _, a := range addrs {
+				if wants(cfg, a.Addr) {
+					answers[i] = append(answers[i], a)
+				}
+			}
+			if answers[i] != nil {
+				errs[i] = nil
+				break
+			}
 		}
 	}
 	return answers, errs
@@ -337,17 +349,23 @@ func (n *Names) known(key string) []upstream.Address {
 	return nil
 }
 
-// lastGood gives the answers of all names, whoever gave them.
-func (n *Names) lastGood() map[upstream.Name][]upstream.Address {
+// lastGood gives the answers of all names, one for each way of looking the name up.
+func (n *Names) lastGood() map[upstream.Name][][]upstream.Address {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := make(map[upstream.Name][]upstream.Address, len(n.targets))
+	all := make(map[upstream.Name][][]upstream.Address, len(n.targets))
 	for _, t := range n.targets {
 		if t.addrs != nil {
-			all[bare(t.name)] = t.addrs
+			name := bare(t.name)
+			all[name] = append(all[name], t.addrs)
 		}
 	}
 	return all
+}
+
+// wants reports whether a look-up by cfg asks for addresses of the family of addr; the system's resolver asks for both.
+func wants(cfg *Config, addr netip.Addr) bool {
+	return len(cfg.Servers) == 0 || addr.Is4() && cfg.IPv4 || addr.Is6() && cfg.IPv6
 }
 
 // bare is a name without how it is looked up.

@@ -299,6 +299,41 @@ func TestSetDefault(t *testing.T) {
 	}
 }
 
+// An address of a family that is not asked for any more goes at once, by whatever the family was switched off; the others stay
+// although the name cannot be looked up.
+func TestFamilyOff(t *testing.T) {
+	f := follow(t, "six.test. 0 AAAA ::1", "both.test. 0 A 127.0.0.1", "both.test. 0 AAAA ::1")
+	f.set("x", "server six.test resolve; server both.test:81 resolve; server [::1]:82;")
+	f.want("x", "[::1]:80 127.0.0.1:81 [::1]:81 [::1]:82")
+	f.stub.sick.Store(true)
+	look := func(def *Config, body, want string) {
+		t.Helper()
+		var out []string
+		answers, errs := f.names.Look(context.Background(), def, f.spec(body).Names())
+		for i := range answers {
+			out = append(out, list(answers[i]))
+			if (answers[i] == nil) != (errs[i] != nil) {
+				t.Errorf("%s: answer %v with error %v", body, answers[i], errs[i])
+			}
+		}
+		if got := strings.Join(out, "; "); got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+	}
+	const names = "server six.test resolve; server both.test resolve;"
+	own := names + " resolver " + f.stub.addr + ";" // of which the test makes one with ipv6=off
+	look(nil, own, "none; 127.0.0.1")
+	look(&Config{Servers: []string{f.stub.addr}, IPv6: true}, names, "::1; ::1")
+	look(&Config{Servers: []string{f.stub.addr}, IPv4: true}, names, "none; 127.0.0.1")
+
+	f.names.SetDefault(&Config{Servers: []string{f.stub.addr}, IPv4: true})
+	f.want("x", "127.0.0.1:81 [::1]:82")
+	f.names.SetDefault(&Config{Servers: []string{f.stub.addr}, IPv6: true})
+	f.want("x", "[::1]:82")
+	f.stub.sick.Store(false)
+	f.want("x", "[::1]:80 [::1]:81 [::1]:82")
+}
+
 // Commands and answers at the same time: each command is there when it has been applied.
 func TestUpdatesBesideAnswers(t *testing.T) {
 	f := follow(t, "a.test. 0 A 127.0.0.1")
