@@ -150,7 +150,13 @@ func (ex *exchange) resolve() bool {
 	}
 	port := ex.r.ProxyPort
 	ex.phase = phWait
-	ctx, cancel := context.WithTimeout(l.eng.life, res.Timeout)
+	var ctx context.Context
+	var cancel context.CancelFunc
+	if res.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(l.eng.life, res.Timeout)
+	} else {
+		ctx, cancel = context.WithCancel(l.eng.life)
+	}
 	ex.cancel = cancel
 	err := l.eng.lookups.Submit(func() {
 		addrs, err := l.eng.cfg.Resolve(ctx, res, name)

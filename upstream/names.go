@@ -15,11 +15,14 @@ type Resolver struct {
 	Servers    []string      // name servers as host:port; none: those of the system
 	Valid      time.Duration // how long an answer is kept; 0: as long as its records say
 	IPv4, IPv6 bool          // which address families to ask for, at least one
-	Timeout    time.Duration // bound on one whole look-up; 0: the default of whoever looks up
+	Timeout    time.Duration // bound on one whole look-up; 0: the default of whoever looks up, NoTimeout: none
 	// System has Servers used as the system's resolver uses those of resolv.conf: the first one first, the next one when it
 	// is silent or fails, and one address family is enough. Else they take turns, as in nginx.
 	System bool
 }
+
+// NoTimeout is a look-up's bound that is none, which is what "resolver_timeout 0" says. Source: nginx, ngx_resolver_set_timeout.
+const NoTimeout time.Duration = -1
 
 // Name is a host name that the servers of an upstream come from while dyups runs: one "server NAME resolve" line.
 type Name struct {
@@ -118,6 +121,9 @@ func (p *parsing) resolver(d *conf.Directive) (err error) {
 
 func (p *parsing) resolverTimeout(d *conf.Directive) (err error) {
 	p.spec.resolverTimeout, err = d.Time(0)
+	if p.spec.resolverTimeout == 0 {
+		p.spec.resolverTimeout = NoTimeout
+	}
 	return err
 }
 

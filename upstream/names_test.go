@@ -138,6 +138,7 @@ func TestNamesText(t *testing.T) {
 	f("server a.test service=_x._udp resolve; resolver 127.0.0.1:5353 valid=3s ipv6=off; resolver_timeout 1500ms;",
 		"server a.test resolve service=_x._udp;\nresolver 127.0.0.1:5353 valid=3s ipv6=off;\nresolver_timeout 1500ms;\n")
 	f("server 127.0.0.1 resolve; server b.test backup resolve;", "server 127.0.0.1:80 resolve;\nserver b.test backup resolve;\n")
+	f("server [::1] resolve; resolver_timeout 0;", "server [::1]:80 resolve;\nresolver_timeout 0s;\n")
 	f("server [::1] resolve; resolver_timeout 5s;", "server [::1]:80 resolve;\nresolver_timeout 5s;\n")
 	u := storeOf(t, "server a.test:81 resolve; server one.test;").Load().Lookup([]byte("dy"))
 	if got := string(u.AppendServers(nil)); got != "server a.test:81\nserver 127.0.0.1:80\n" {

@@ -238,7 +238,7 @@ func (s *Spec) directives() (ds []*conf.Directive) {
 		add("resolver", s.resolverArgs...)
 	}
 	if s.resolverTimeout != 0 {
-		add("resolver_timeout", milliseconds(s.resolverTimeout))
+		add("resolver_timeout", milliseconds(max(s.resolverTimeout, 0)))
 	}
 	k, usual := s.keepalive, defaultKeepalive
 	switch {

@@ -30,7 +30,7 @@ type Spec struct {
 
 	resolver        *Resolver // of resolver, which names servers for the names of lines; nil: that of the http block
 	resolverArgs    []string
-	resolverTimeout time.Duration // 0: that of the http block
+	resolverTimeout time.Duration // 0: that of the http block; NoTimeout: none
 }
 
 // brief reports whether the plan is soon computed.

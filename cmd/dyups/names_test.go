@@ -59,7 +59,8 @@ func TestRunTimeNames(t *testing.T) {
 server { listen 127.0.0.1:{proxy}; resolver `+newNameServer(t)+` ipv6=off;
 	location / { proxy_pass http://$host:`+port+`; }
 	location /brief { resolver_timeout 200ms; proxy_pass http://$host:`+port+`; }
-	location /plain { proxy_pass http://$host; } }
+	location /plain { proxy_pass http://$host; }
+	location /patient { resolver_timeout 0; proxy_pass http://$host:`+port+`; } }
 server { listen 127.0.0.1:{none}; location / { proxy_pass http://$host:`+port+`; } }
 server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
 	f := func(listener, host, path string, status int, body string) {
@@ -72,6 +73,7 @@ server { listen 127.0.0.1:{api}; location / { dyups_interface; } }`)
 			t.Errorf("%s%s on %s: %d %q, want %d %q", host, path, listener, a.status, a.body, status, body)
 		}
 	}
+	f("proxy", "multi.test", "/patient", 200, "one")
 	f("proxy", "one.test", "/", 200, "one")
 	f("proxy", "ONE.test.", "/", 200, "one")
 	f("proxy", "multi.test", "/", 200, "one")

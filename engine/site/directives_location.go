@@ -144,6 +144,9 @@ func locationRules() []rule {
 		{Name: "resolver", In: inLoc, Min: 1, Max: -1, Set: setResolver},
 		{Name: "resolver_timeout", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) error {
 			t, err := d.Time(0)
+			if t == 0 { // as in nginx: no limit
+				t = -1
+			}
 			l.resolverTimeout = t
 			return err
 		}},

@@ -16,7 +16,7 @@ type Site struct {
 	HealthChecks []HealthCheck
 	Dyups        Dyups
 	Logs         []string // every distinct access log path (absolute), opened at start
-	// Resolver is the "resolver" of the http level, nil: none; ResolverTimeout its "resolver_timeout".
+	// Resolver is the "resolver" of the http level, nil: none; ResolverTimeout its "resolver_timeout", as in Resolver.Timeout.
 	Resolver        *Resolver
 	ResolverTimeout time.Duration
 	// Locations holds every location that can answer a request: server levels, locations, and the inside of if and
@@ -143,7 +143,7 @@ type Resolver struct {
 	Addrs      []string // host:port
 	Valid      time.Duration
 	IPv4, IPv6 bool
-	Timeout    time.Duration
+	Timeout    time.Duration // below 0: none, as "resolver_timeout 0" says
 }
 
 // AddHeader is one add_header or add_trailer.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"dyups/codec"
 	"dyups/codec/conf"
@@ -403,4 +404,23 @@ func TestValueOfAnotherSite(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
+}
+
+// TestResolverTimeout: a timeout of 0 is none, and told from one that is not given.
+func TestResolverTimeout(t *testing.T) {
+	f := func(text string, http, server time.Duration) {
+		t.Helper()
+		s := mustCompile(t, "resolver 127.0.0.1; "+text+" return 200; }")
+		if got := s.ResolverTimeout; got != http {
+			t.Errorf("%q: %v at the http level, want %v", text, got, http)
+		}
+		if got := s.Locations[0].Resolver.Timeout; got != server {
+			t.Errorf("%q: %v in the server, want %v", text, got, server)
+		}
+	}
+	const none = -1
+	f("server {", 30*time.Second, 30*time.Second)
+	f("server { resolver_timeout 0;", 30*time.Second, none)
+	f("resolver_timeout 0; server {", none, none)
+	f("resolver_timeout 0; server { resolver_timeout 2s;", none, 2*time.Second)
 }

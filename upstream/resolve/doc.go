@@ -21,7 +21,8 @@
 //     miekg/dns refuses it, and only for the records that a look-up uses.
 //   - An answer is kept for the least TTL of the records used, or for valid=. Failures are not kept.
 //   - Concurrent look-ups of one name share one exchange. It is not bound to the caller that started it: a client that
-//     leaves does not spoil the answer for the others.
+//     leaves does not spoil the answer for the others. It ends when its time is up or, where there is no limit
+//     (resolver_timeout 0), when nobody waits any more.
 //
 // Decisions that are not obvious. The wire format is miekg/dns, the sockets are our own: its client gives up at the
 // first datagram that does not match, and an attacker who can send one such datagram would make every look-up fail, so

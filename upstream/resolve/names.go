@@ -380,7 +380,7 @@ func effective(def *Config, name upstream.Name) *Config {
 		cfg = *name.Resolver
 		cfg.Timeout = def.Timeout
 	}
-	if name.Timeout > 0 {
+	if name.Timeout != 0 {
 		cfg.Timeout = name.Timeout
 	}
 	return &cfg

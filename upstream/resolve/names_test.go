@@ -430,6 +430,23 @@ func TestLook(t *testing.T) {
 		"127.0.0.1; c.test could not be resolved (110: Operation timed out); _http._tcp.d.test could not be resolved (110: Operation timed out)")
 }
 
+// The timeout of a look-up is that of the upstream, where it has one, also if that is none.
+func TestNameTimeout(t *testing.T) {
+	f := func(def, own, want time.Duration) {
+		t.Helper()
+		for _, r := range []*upstream.Resolver{nil, {Servers: []string{"127.0.0.1:53"}}} {
+			if got := effective(&Config{Timeout: def}, upstream.Name{Resolver: r, Timeout: own}).Timeout; got != want {
+				t.Errorf("%v in the http block and %v in the upstream are %v, want %v", def, own, got, want)
+			}
+		}
+	}
+	f(time.Second, 0, time.Second)
+	f(time.Second, time.Minute, time.Minute)
+	f(time.Second, upstream.NoTimeout, upstream.NoTimeout)
+	f(upstream.NoTimeout, 0, upstream.NoTimeout)
+	f(upstream.NoTimeout, time.Second, time.Second)
+}
+
 // The pauses between look-ups keep their bounds.
 func TestPauses(t *testing.T) {
 	n := NewNames(New(0), nil)

@@ -14,7 +14,8 @@ import (
 	"dyups/upstream"
 )
 
-// Config is one "resolver" directive together with its "resolver_timeout", 0 for DefaultTimeout. It is only read.
+// Config is one "resolver" directive together with its "resolver_timeout", 0 for DefaultTimeout and upstream.NoTimeout for
+// none. It is only read.
 type Config = upstream.Resolver
 
 // DefaultTimeout bounds a look-up whose Config has no Timeout; it is nginx's default for resolver_timeout.
@@ -89,8 +90,8 @@ type Resolver struct {
 	mu      sync.Mutex // guards what is below; held for map operations only
 	closed  bool
 	cache   map[string]answer
-	turns   map[string]int // for each list of servers: which is asked first, the next time
-	flights map[string]*flight
+	turns   map[string]int     // for each list of servers: which is asked first, the next time
+	flights map[string]*flight // by flightKey
 }
 
 // answer is what is known about a name until expires.
@@ -101,9 +102,11 @@ type answer struct {
 
 // flight is one exchange that any number of callers wait for. answer and err are set before done is closed.
 type flight struct {
-	done   chan struct{}
-	answer answer
-	err    error
+	cancel  context.CancelFunc
+	waiting int // callers who have not left before its end; guarded by Resolver.mu
+	done    chan struct{}
+	answer  answer
+	err     error
 }
 
 // New makes a Resolver that keeps at most cacheNames names; 0 means DefaultCacheNames.
@@ -167,20 +170,42 @@ func (r *Resolver) find(ctx context.Context, cfg *Config, host string, g *gates)
 		r.mu.Unlock()
 		return a, true, nil
 	}
-	f := r.flights[key]
+	f := r.flights[flightKey(cfg, key)]
 	if f == nil {
 		f = &flight{done: make(chan struct{})}
-		r.flights[key] = f
+		var ctx context.Context
+		ctx, f.cancel = bounded(r.life, cfg)
+		r.flights[flightKey(cfg, key)] = f
 		r.work.Add(1)
-		go r.fly(f, key, cfg, host, fqdn, g)
+		go r.fly(ctx, f, key, cfg, host, fqdn, g)
 	}
+	f.waiting++
 	r.mu.Unlock()
 
 	select {
 	case <-f.done:
 		return f.answer, false, f.err
 	case <-ctx.Done():
+		r.leave(f, key, cfg)
 		return answer{}, false, ended(ctx, host)
+	}
+}
+
+// leave takes off a flight one caller who could not wait. With the last of them a flight ends that nothing else bounds, and
+// whoever comes later begins another one.
+func (r *Resolver) leave(f *flight, key string, cfg *Config) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.waiting--; f.waiting == 0 && cfg.Timeout < 0 {
+		f.cancel()
+		r.land(f, key, cfg)
+	}
+}
+
+// land takes a flight out of those under way, if it is one of them; the caller holds mu.
+func (r *Resolver) land(f *flight, key string, cfg *Config) {
+	if key := flightKey(cfg, key); r.flights[key] == f {
+		delete(r.flights, key)
 	}
 }
 
@@ -193,10 +218,9 @@ func ended(ctx context.Context, host string) error {
 }
 
 // fly runs the exchange of one flight, keeps its answer and wakes those who wait.
-func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string, g *gates) {
+func (r *Resolver) fly(ctx context.Context, f *flight, key string, cfg *Config, host, fqdn string, g *gates) {
 	defer r.work.Done()
-	ctx, cancel := context.WithTimeout(r.life, timeoutOf(cfg))
-	defer cancel()
+	defer f.cancel()
 	found, code := r.askWithin(ctx, cfg, fqdn, g)
 	switch {
 	case len(found.addrs) > 0:
@@ -211,7 +235,7 @@ func (r *Resolver) fly(f *flight, key string, cfg *Config, host, fqdn string, g 
 		f.err = &Error{host, code}
 	}
 	r.mu.Lock()
-	delete(r.flights, key)
+	r.land(f, key, cfg)
 	if f.err == nil {
 		r.keep(key, f.answer)
 	}
@@ -231,11 +255,15 @@ func (r *Resolver) askWithin(ctx context.Context, cfg *Config, fqdn string, g *g
 	return r.ask(ctx, cfg, fqdn)
 }
 
-func timeoutOf(cfg *Config) time.Duration {
-	if cfg.Timeout <= 0 {
-		return DefaultTimeout
+// bounded is ctx for one look-up by cfg.
+func bounded(ctx context.Context, cfg *Config) (context.Context, context.CancelFunc) {
+	switch {
+	case cfg.Timeout < 0:
+		return context.WithCancel(ctx)
+	case cfg.Timeout == 0:
+		return context.WithTimeout(ctx, DefaultTimeout)
 	}
-	return cfg.Timeout
+	return context.WithTimeout(ctx, cfg.Timeout)
 }
 
 // turn gives the number of the server to ask first: of each list of servers one after the other, of the system's always
@@ -272,6 +300,9 @@ func (r *Resolver) keep(key string, a answer) {
 	}
 	r.cache[key] = a
 }
+
+// flightKey tells apart exchanges for the same cacheKey that are not bounded alike.
+func flightKey(cfg *Config, key string) string { return key + "\x00" + cfg.Timeout.String() }
 
 // cacheKey tells apart what different resolver directives may answer differently.
 func cacheKey(cfg *Config, name string) string {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"dyups/upstream"
 )
 
 // stub is a name server on a free loopback port, over UDP and TCP, that answers from a zone in master file form.
@@ -225,6 +227,87 @@ func TestTimeout(t *testing.T) {
 	defer cancel()
 	if _, err := r.Lookup(ctx, cfg, "drop"); err == nil || !strings.Contains(err.Error(), "110") {
 		t.Errorf("a caller out of time got %v", err)
+	}
+}
+
+// Without a limit a look-up ends with the last of those who wait for it; others for the same name keep theirs.
+func TestNoTimeout(t *testing.T) {
+	s := newStub(t, "drop. 60 A 127.0.0.1")
+	r := New(0)
+	defer r.Close()
+	r.silence = 20 * time.Millisecond
+	f := func(cfg *Config, limited bool) {
+		t.Helper()
+		ctx, cancel := bounded(context.Background(), cfg)
+		defer cancel()
+		if _, got := ctx.Deadline(); got != limited {
+			t.Errorf("a look-up with timeout %v is limited: %t", cfg.Timeout, got)
+		}
+	}
+	none := &Config{Servers: []string{s.addr}, IPv4: true, Timeout: upstream.NoTimeout}
+	f(none, false)
+	f(&Config{}, true)
+	f(&Config{Timeout: time.Second}, true)
+	flights := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.flights)
+	}
+	var wg sync.WaitGroup
+	look := func(ctx context.Context) {
+		wg.Go(func() {
+			if _, err := r.Lookup(ctx, none, "drop"); !errors.Is(err, context.Canceled) {
+				t.Errorf("a caller who left got %v", err)
+			}
+		})
+	}
+	waiting := func(n int) {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for got := -1; got != n; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d callers wait, want %d", got, n)
+			}
+			r.mu.Lock()
+			got = 0
+			for _, f := range r.flights {
+				got += f.waiting
+			}
+			r.mu.Unlock()
+		}
+	}
+	one, leaveOne := context.WithCancel(context.Background())
+	defer leaveOne()
+	two, leaveTwo := context.WithCancel(context.Background())
+	defer leaveTwo()
+	look(one)
+	look(two)
+	waiting(2)
+	if n := flights(); n != 1 {
+		t.Errorf("%d exchanges, want 1", n)
+	}
+	brief := &Config{Servers: []string{s.addr}, IPv4: true, Timeout: 50 * time.Millisecond}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := r.Lookup(ctx, brief, "drop"); err == nil || ctx.Err() != nil {
+		t.Errorf("a caller with a limit of its own got %v, and waited as long as it could: %t", err, ctx.Err() != nil)
+	}
+	leaveOne()
+	waiting(1)
+	if n := flights(); n != 1 {
+		t.Errorf("one of two has left, %d exchanges are under way", n)
+	}
+	leaveTwo()
+	wg.Wait()
+	if n := flights(); n != 0 {
+		t.Errorf("all have left, %d exchanges are under way", n)
+	}
+	over := make(chan struct{})
+	go func() { defer close(over); r.work.Wait() }()
+	select {
+	case <-over:
+	case <-time.After(10 * time.Second):
+		t.Error("all have left, and the exchange goes on")
 	}
 }
 

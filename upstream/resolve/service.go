@@ -28,7 +28,7 @@ func serviceName(service, host string) string {
 // does not exist is left out; one whose look-up fails otherwise keeps the addresses that it has in known, the answer
 // before. Nothing is kept: the caller is the only one who asks.
 func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, known []upstream.Address) ([]upstream.Address, time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutOf(cfg))
+	ctx, cancel := bounded(ctx, cfg)
 	defer cancel()
 	records, ttl, code := r.askService(ctx, cfg, name)
 	if code != 0 {

@@ -118,7 +118,7 @@ func (s *system) each(cfg *Config, conf *dns.ClientConfig, name string, try func
 
 // plainly asks the standard library.
 func (s *system) plainly(ctx context.Context, cfg *Config, host string) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeoutOf(cfg))
+	ctx, cancel := bounded(ctx, cfg)
 	defer cancel()
 	addrs, err := s.plain(ctx, "ip", host)
 	var de *net.DNSError
