@@ -226,10 +226,14 @@ func (c *conn) skip(n int) {
 	}
 }
 
-// setTimeout arms the conn's one timer, ns from now. 0 is no time at all: it fires before this turn of the loop is over, whatever
-// is on its way, as a timeout of 0 does in nginx.
+// setTimeout arms the conn's one timer, ns from now. 0 is no time at all: it fires at the next look at the wheel, whatever is on its
+// way, as a timeout of 0 does in nginx; but not for a conn that waits for nothing but its next turn.
 func (c *conn) setTimeout(ns int64) {
-	if ns == 0 {
+	switch {
+	case ns == 0 && c.queued:
+		c.noTimeout()
+		return
+	case ns == 0:
 		c.loop.wheel.rush(c)
 		return
 	}

@@ -77,3 +77,20 @@ server { listen 127.0.0.2:0; client_header_timeout 0; return 200; }`)
 		t.Errorf("it got %d bytes: %v", n, err)
 	}
 }
+
+// TestZeroQueued: a conn that has used up its turn waits for the next one and for nobody, so no timeout of 0 passes.
+func TestZeroQueued(t *testing.T) {
+	r := newRig(t, 1, "server { listen 127.0.0.1:0; return 200 x; }")
+	c := r.dial(0)
+	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.read("GET")
+	r.onLoop(func(l *Loop, clients []*conn) {
+		l.goOn(clients[0])
+		clients[0].setTimeout(0)
+		if l.wheel.haste || clients[0].deadline != 0 {
+			t.Errorf("a timeout has passed: deadline %d", clients[0].deadline)
+		}
+	})
+	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.read("GET")
+}

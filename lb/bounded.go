@@ -61,15 +61,16 @@ func (b *bounded) pickOwned(owner uint32, q *Query) (i int, passed bool) {
 	if owner < k.peers {
 		return b.within(int(owner), q)
 	}
-	n := owner - k.peers
-	o := &k.owners[n]
+	n, g := owner-k.peers, &b.primary
+	o := &g.owners[n]
 	for range min(len(o.turn.slots), maxTicks) {
-		if i, _ := b.within(o.turn.at(b.primary.turns[n].Add(1)-1), q); i >= 0 {
+		if i, _ := b.within(o.turn.at(g.turns[n].Add(1)-1), q); i >= 0 {
 			return i, false
 		}
 	}
-	for _, o := range o.peers {
-		i, p := b.within(int(o), q)
+	start := o.draw(g, mix32(g.turns[n].Load()))
+	for j := range o.peers {
+		i, p := b.within(int(o.peers[(start+j)%len(o.peers)]), q)
 		if i >= 0 {
 			return i, false
 		}

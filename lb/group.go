@@ -43,8 +43,8 @@ type group struct {
 	weighing atomic.Pointer[weighing] // nil: nothing has happened yet
 	heard    atomic.Uint64            // failures that it knows of
 
-	recovering atomic.Bool // see recovers
-	owners     []owner     // of a ring
+	recovering atomic.Uint32 // bit k: member k has less than its full weight; see recovers
+	owners     []owner       // of a ring
 	turns      []*atomic.Uint32
 }
 

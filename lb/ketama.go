@@ -75,7 +75,7 @@ func newKetama(peers []Peer, members []uint32) *ketama {
 		owner := i
 		if same := names[peers[i].Name]; len(same) > 1 {
 			if same[0] == i {
-				k.owners = append(k.owners, newOwner(peers, same))
+				k.owners = append(k.owners, newOwner(peers, same, len(members) <= mostWeighed))
 				ids[peers[i].Name] = k.peers + uint32(len(k.owners)-1)
 			}
 			owner = ids[peers[i].Name]
@@ -292,7 +292,7 @@ func (b *consistent) pickOwned(owner uint32, q *Query) int {
 	k, g := b.plan.points, &b.primary
 	if owner < k.peers {
 		i := int(owner)
-		if g.small && g.recovers() {
+		if g.small && g.recovers(owner) {
 			if w := g.tryWeigh(); w != nil {
 				i = w.owned(g, q, g.rankBit(owner))
 				w.lock.Store(false)
@@ -305,29 +305,23 @@ func (b *consistent) pickOwned(owner uint32, q *Query) int {
 		return -1
 	}
 	n := owner - k.peers
-	o := &g.owners[n]
 	if g.small {
 		if w := g.tryWeigh(); w != nil {
-			var members uint32
-			for _, i := range o.peers {
-				members |= g.rankBit(i)
-			}
-			i := w.owned(g, q, members)
+			i := w.ownedBy(g, q, n)
 			w.lock.Store(false)
-			if i >= 0 {
-				g.turns[n].Add(1)
-			}
 			return i
 		}
 	}
+	o := &g.owners[n]
 	for range min(len(o.turn.slots), maxTicks) {
 		if i := o.turn.at(g.turns[n].Add(1) - 1); (*balancer)(b).try(i, q) {
 			return i
 		}
 	}
-	for _, i := range o.peers {
-		if (*balancer)(b).try(int(i), q) {
-			return int(i)
+	start := o.draw(g, mix32(g.turns[n].Load()))
+	for j := range o.peers {
+		if i := int(o.peers[(start+j)%len(o.peers)]); (*balancer)(b).try(i, q) {
+			return i
 		}
 	}
 	return -1

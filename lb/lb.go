@@ -203,6 +203,9 @@ func (b *balancer) picker(cur *Cursor) Picker {
 		return (*hashed)(b)
 	case ConsistentHash:
 		b.primary.owners, b.primary.turns = p.points.owners, cur.turns(p.points.owners)
+		if b.primary.small && len(b.primary.owners) > 0 { // picks go by weights from the first one on
+			b.primary.weighing.Store(b.primary.newWeighing())
+		}
 		if p.bounded() {
 			b.primary.sumUp(cur)
 			return (*bounded)(b)

@@ -144,3 +144,122 @@ func TestOwnerConcurrent(t *testing.T) {
 		t.Errorf("%v", count)
 	}
 }
+
+// TestOwnerChurnDead: the share of a dead peer goes to all others of its name by their weights, also when every pick is a new picker's.
+func TestOwnerChurnDead(t *testing.T) {
+	for words, want := range map[string][]int{"1 1 1 1 1": {0, 400, 400, 400}, "2 1 1 1": {0, 600, 600}, "8 1 1 1": {0, 600, 600}} {
+		b := named(Options{}, words, "aaaaaaaa"[:len(want)]+"b")
+		key := b.keyOf(t, 'a')
+		b.live[0].Fail(b.now, 1)
+		count := make([]int, len(b.peers))
+		for range 1200 {
+			b.Picker = b.plan(t).Bind(b.live, &b.cur)
+			b.q.Key = key
+			i := b.pick()
+			count[i]++
+			b.done(i, true)
+		}
+		for i, n := range want {
+			if got := count[i]; got < n*9/10 || got > n*11/10 {
+				t.Errorf("%s: %v, want about %v", words, count, want)
+				break
+			}
+		}
+	}
+}
+
+// TestOwnerHeavyDead: so it does where a turn has more slots of the dead peer in a row than a pick looks at.
+func TestOwnerHeavyDead(t *testing.T) {
+	many, others := "", ""
+	for range 20 {
+		many, others = many+" 1", others+"z"
+	}
+	for _, o := range []Options{{}, {BalanceFactor: 300}} {
+		for _, heavy := range []string{"100", "1000", "4000"} {
+			b := named(o, heavy+" 2 1"+many, "aaa"+others)
+			key := b.keyOf(t, 'a')
+			b.live[0].Fail(b.now, 1)
+			count := make([]int, len(b.peers))
+			for range 3000 {
+				b.q.Key = key
+				i := b.pick()
+				count[i]++
+				b.done(i, true)
+			}
+			if n := count[1]; count[0] != 0 || n < 1500 || n > 2200 {
+				t.Errorf("%+v: beside %s: %v, want about 0, 2000, 1000", o, heavy, count[:3])
+			}
+		}
+	}
+}
+
+// TestOwnerFlaps: a name that has one address in every other table has its position in the others.
+func TestOwnerFlaps(t *testing.T) {
+	b := named(Options{}, "1 1 1 1", "aabb")
+	key := b.keyOf(t, 'a')
+	one := Options{}.NewPlan(ConsistentHash, append([]Peer(nil), b.peers[1:]...))
+	two := b.plan(t)
+	count := make([]int, len(b.peers))
+	for range 1000 {
+		one.Bind(b.live[1:], &b.cur)
+		b.Picker = two.Bind(b.live, &b.cur)
+		b.q.Key = key
+		i := b.pick()
+		count[i]++
+		b.done(i, true)
+	}
+	if count[0] < 450 || count[0] > 550 {
+		t.Errorf("%v, want 500 and 500", count[:2])
+	}
+}
+
+// TestOwnerSlots: what a plan keeps for its names is bounded by its peers, not by their weights; a small group needs all of it.
+func TestOwnerSlots(t *testing.T) {
+	slots := func(n int) (sum int) {
+		peers := make([]Peer, n)
+		for i := range peers {
+			peers[i] = Peer{Name: fmt.Sprint(i / 2), Weight: 2047 + i%2*2}
+		}
+		for _, o := range NewPlan(ConsistentHash, peers).points.owners {
+			sum += len(o.turn.slots)
+		}
+		return sum
+	}
+	if got := slots(100); got > 101*ownerSlots {
+		t.Errorf("%d slots for 100 peers", got)
+	}
+	if got := slots(4); got != 2*4096 {
+		t.Errorf("%d slots for 4 peers, of which each name needs 4096", got)
+	}
+}
+
+// TestOwnerAllocs: a pick allocates nothing, the first one of a picker neither.
+func TestOwnerAllocs(t *testing.T) {
+	b := named(Options{}, "2 1 1 1", "aabb")
+	pickers := make([]Picker, 102)
+	for k := range pickers {
+		pickers[k] = b.plan(t).Bind(b.live, &b.cur)
+	}
+	b.q.Key = b.keyOf(t, 'a')
+	if n := testing.AllocsPerRun(100, func() {
+		b.Picker, pickers = pickers[0], pickers[1:]
+		b.done(b.pick(), true)
+	}); n != 0 {
+		t.Errorf("the first pick allocates %v times", n)
+	}
+}
+
+// TestOwnerAlone: picks of a name with one peer are without a lock unless it is that peer which has to recover its weight.
+func TestOwnerAlone(t *testing.T) {
+	b := named(Options{}, "1 1 1 1", "abcd")
+	g := &b.Picker.(*consistent).primary
+	key := b.keyOf(t, 'a')
+	b.live[1].Fail(b.now, 1)
+	for range 3 {
+		b.q.Key = key
+		b.done(b.pick(), true)
+	}
+	if g.recovers(0) || !g.recovers(1) {
+		t.Errorf("recovering are the ranks %b", g.recovering.Load())
+	}
+}

@@ -74,19 +74,26 @@ func newRotation(peers []Peer, members []uint32) rotation {
 	if len(members) == 0 {
 		return r
 	}
+	r.turn, r.exact = turnOf(peers, members, maxSlots(len(members)))
+	r.index(len(peers))
+	return r
+}
+
+// turnOf computes a turn of about limit slots at most over members. It reports whether each has slots in exact proportion to its weight.
+func turnOf(peers []Peer, members []uint32, limit int64) (t turn, exact bool) {
+	if len(members) == 0 {
+		return t, true
+	}
 	w := make([]int64, len(members))
 	for k, i := range members {
 		w[k] = clampWeight(peers[i].Weight)
 	}
 	divide(w)
-	if slices.ContainsFunc(w, func(x int64) bool { return x != 1 }) {
-		r.exact = !scale(w, maxSlots(len(members)))
-		r.turn = newTurn(smooth(members, w))
-	} else {
-		r.turn, r.exact = newTurn(members), true
+	if !slices.ContainsFunc(w, func(x int64) bool { return x != 1 }) {
+		return newTurn(members), true
 	}
-	r.index(len(peers))
-	return r
+	exact = !scale(w, limit)
+	return newTurn(smooth(members, w)), exact
 }
 
 // divide divides weights by their greatest common divisor; the order of the rotation does not change.

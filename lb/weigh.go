@@ -89,19 +89,23 @@ func (g *group) leastSmall(q *Query) int {
 func (g *group) tryWeigh() *weighing {
 	w := g.weighing.Load()
 	if w == nil {
-		w = &weighing{line: &g.turn}
-		for k, i := range g.members {
-			p := &g.peers[i]
-			w.members[k] = weighed{effective: p.weight, weight: p.weight, failed: p.failed}
-		}
-		w.members.begin(g, g.owners, g.turns)
-		if !g.weighing.CompareAndSwap(nil, w) {
-			w = g.weighing.Load()
-		}
+		g.weighing.CompareAndSwap(nil, g.newWeighing())
+		w = g.weighing.Load()
 	}
 	if w.lock.Load() || !w.lock.CompareAndSwap(false, true) {
 		return nil
 	}
+	return w
+}
+
+// newWeighing gives the weights that there are before anything has happened.
+func (g *group) newWeighing() *weighing {
+	w := &weighing{line: &g.turn}
+	for k, i := range g.members {
+		p := &g.peers[i]
+		w.members[k] = weighed{effective: p.weight, weight: p.weight, failed: p.failed}
+	}
+	w.members.begin(g)
 	return w
 }
 
@@ -175,7 +179,7 @@ func (w *weighing) hear(g *group) (news bool) {
 		failed := p.live.details().failed.Load()
 		if n := failed - m.failed; n != 0 && p.maxFails > 0 {
 			news = true
-			g.recovering.Store(true)
+			g.recovering.Or(1 << k)
 			m.effective = max(0, m.effective-int64(n)*(p.weight/int64(p.maxFails)))
 		}
 		m.failed = failed
