@@ -108,7 +108,11 @@ func (w *weights) begin(g *group) {
 
 // recovers reports whether a pick of peer i, which has its name alone, changes its weight: it raises what failures have lowered.
 func (g *group) recovers(i uint32) bool {
-	return g.recovering.Load()&g.rankBit(i) != 0 || g.heard.Load() != failures.Load() && !g.spared()
+	if g.heard.Load() != failures.Load() && !g.spared() {
+		return true
+	}
+	low := g.recovering.Load()
+	return low != 0 && low&g.rankBit(i) != 0
 }
 
 // rankBit is the bit of peer i's rank; 0: it is no member.
