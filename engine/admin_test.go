@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,5 +156,48 @@ func TestBlockingCommands(t *testing.T) {
 	close(leave)
 	for _, c := range all {
 		c.want(200, "done")
+	}
+}
+
+// TestChangesLast: a change is made on the loop when the answers of its turn are on their way.
+func TestChangesLast(t *testing.T) {
+	var r *rig
+	var held atomic.Int64
+	held.Store(-1)
+	adminFn = func(_ int, job func()) bool {
+		held.Store(int64(len(r.e.loops[0].outbox.conns)))
+		job()
+		return true
+	}
+	iface = func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("done") }
+	t.Cleanup(func() { adminFn, iface = nil, nil })
+	asked, answer, answered := make(chan bool, 2), make(chan bool), make(chan bool, 2)
+	addr := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+		asked <- true
+		<-answer
+		ok := plain(w, "ok")
+		answered <- ok
+		return ok
+	})
+	r = newRig(t, 1, `server { listen 127.0.0.1:0; location / { proxy_pass http://`+addr+`; } location /upstream { dyups_interface; } }`)
+	a, b, c := r.dial(0), r.dial(0), r.dial(0)
+	for _, k := range []*client{a, c} {
+		k.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-asked
+	}
+	wait(t, "the clients", func() bool { return r.clients() == 3 })
+	r.onLoop(func(*Loop, []*conn) { // it finds two answers and a change in its next turn
+		close(answer)
+		<-answered
+		<-answered
+		b.send("POST /upstream/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na")
+	})
+	for k, want := range map[*client]string{a: "ok", b: "done", c: "ok"} {
+		if _, got := k.read("GET"); strings.TrimSpace(got) != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if n := held.Load(); n != 0 {
+		t.Errorf("%d conns had output that waited for the change", n)
 	}
 }

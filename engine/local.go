@@ -37,6 +37,7 @@ type localJob struct {
 	size    int64 // of the body
 	running bool
 	changes bool // may change the table: the answer waits until every loop goes by the new one
+	command int  // bytes of the change
 	onAdmin bool // runs by way of Config.Admin, where nothing may block
 	again   bool // ... and has to run on a worker after all
 	piece   []byte
@@ -124,10 +125,25 @@ func (ex *exchange) local(a site.Action) bool {
 		return false
 	}
 	j.changes = wantsBody && (ex.r.Method == codec.POST || ex.r.Method == codec.DELETE)
-	if admin := ex.l.eng.cfg.Admin; !j.changes || admin == nil || !admin(len(ex.body.mem), j.runOnAdmin) {
+	if j.changes && ex.l.eng.cfg.Admin != nil {
+		j.command = len(ex.body.mem)
+		ex.l.changes = append(ex.l.changes, j)
+	} else {
 		ex.l.submit(j.runHere)
 	}
 	return false
+}
+
+// runChanges hands over the changes of upstreams that were asked for in this turn: after what the turn has to send, which would wait
+// for them, since small ones are made on the loop.
+func (l *Loop) runChanges() {
+	for i, j := range l.changes {
+		l.changes[i] = nil
+		if !l.eng.cfg.Admin(j.command, j.runOnAdmin) {
+			l.submit(j.runHere)
+		}
+	}
+	l.changes = l.changes[:0]
 }
 
 // runOnAdmin runs the handler where nothing may block, and on a worker if it has to.

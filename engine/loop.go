@@ -21,6 +21,7 @@ type Loop struct {
 	open       int
 	seq        int32
 	again      []*conn // conns with more to do although no event is due
+	changes    []*localJob
 	closed     []*conn // in this turn
 	spareConns []*conn // empty, to be used again
 	spare      []*conn
@@ -140,7 +141,7 @@ func (l *Loop) run() {
 	l.ring = newRing(outboxConns)
 	for !l.stopping {
 		var events []event
-		if len(l.again) == 0 && l.posted.Load() == nil {
+		if len(l.again)+len(l.changes) == 0 && l.posted.Load() == nil {
 			events = l.sleep()
 		} else {
 			events = l.poll.wait(0) // does not enter the scheduler
@@ -153,6 +154,7 @@ func (l *Loop) run() {
 		l.outbox.on = len(events) > 1
 		l.deal(events)
 		l.sendOutbox()
+		l.runChanges()
 		l.runPosted() // sends answers of our own
 		l.outbox.on = false
 		l.sendOutbox()
