@@ -61,22 +61,12 @@ func (b *bounded) pickOwned(owner uint32, q *Query) (i int, passed bool) {
 	if owner < k.peers {
 		return b.within(int(owner), q)
 	}
-	n, g := owner-k.peers, &b.primary
-	o := &g.owners[n]
-	for range min(len(o.turn.slots), maxTicks) {
-		if i, _ := b.within(o.turn.at(g.turns[n].Add(1)-1), q); i >= 0 {
-			return i, false
-		}
-	}
-	start := o.draw(g, mix32(g.turns[n].Load()))
-	for j := range o.peers {
-		i, p := b.within(int(o.peers[(start+j)%len(o.peers)]), q)
-		if i >= 0 {
-			return i, false
-		}
+	i = b.primary.byTurn(owner-k.peers, func(i int) bool {
+		i, p := b.within(i, q)
 		passed = passed || p
-	}
-	return -1, passed
+		return i >= 0
+	})
+	return i, passed
 }
 
 // within takes a place on peer i if its bound allows one more.

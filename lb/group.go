@@ -61,13 +61,15 @@ func (g *group) init(r *rotation, peers []peer, cursor *atomic.Uint64, total *at
 	g.roll.init(len(r.slots))
 	g.line.Store(&r.turn)
 	g.aside.init(len(peers))
+	var weight int64
 	for k, i := range r.members {
 		peers[i].rank = uint32(k)
-		g.weight.Add(peers[i].weight)
+		weight += peers[i].weight
 		if peers[i].slowStart > 0 {
 			g.ramp.on = true
 		}
 	}
+	g.weight.Store(weight)
 }
 
 // next picks the next usable peer that q has not tried, or gives -1.

@@ -312,17 +312,5 @@ func (b *consistent) pickOwned(owner uint32, q *Query) int {
 			return i
 		}
 	}
-	o := &g.owners[n]
-	for range min(len(o.turn.slots), maxTicks) {
-		if i := o.turn.at(g.turns[n].Add(1) - 1); (*balancer)(b).try(i, q) {
-			return i
-		}
-	}
-	start := o.draw(g, mix32(g.turns[n].Load()))
-	for j := range o.peers {
-		if i := int(o.peers[(start+j)%len(o.peers)]); (*balancer)(b).try(i, q) {
-			return i
-		}
-	}
-	return -1
+	return g.byTurn(n, func(i int) bool { return (*balancer)(b).try(i, q) })
 }

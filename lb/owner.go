@@ -61,6 +61,24 @@ func (c *Cursor) turns(owners []owner) []*atomic.Uint32 {
 	return at
 }
 
+// byTurn offers the peers of owner n to take until it takes one, and gives that, or -1: by the owner's turn, and when that has met many
+// that are not to be had, all of them, from one on that is drawn by weight.
+func (g *group) byTurn(n uint32, take func(i int) bool) int {
+	o, at := &g.owners[n], g.turns[n]
+	for range min(len(o.turn.slots), maxTicks) {
+		if i := o.turn.at(at.Add(1) - 1); take(i) {
+			return i
+		}
+	}
+	start := o.draw(g, mix32(at.Load()))
+	for j := range o.peers {
+		if i := int(o.peers[(start+j)%len(o.peers)]); take(i) {
+			return i
+		}
+	}
+	return -1
+}
+
 // draw gives a place in o.peers by the random number x: of a peer that is not set aside, by weight.
 func (o *owner) draw(g *group, x uint32) int {
 	weight := func(i uint32) uint64 {

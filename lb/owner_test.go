@@ -2,6 +2,7 @@ package lb
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -14,6 +15,21 @@ func named(o Options, words, names string) *bed {
 	}
 	b.Picker = o.NewPlan(ConsistentHash, b.peers).Bind(b.live, &b.cur)
 	return b
+}
+
+// many and others are the weights and the names of so many peers more that a group is no small one.
+var many, others = strings.Repeat(" 1", mostWeighed+4), strings.Repeat("z", mostWeighed+4)
+
+// shares counts how often each peer comes in n requests, of which the k-th has a key of its own.
+func (b *bed) shares(n int, key func(k int) []byte) []int {
+	count := make([]int, len(b.peers))
+	for k := range n {
+		b.q.Key = key(k)
+		i := b.pick()
+		count[i]++
+		b.done(i, true)
+	}
+	return count
 }
 
 // keyOf finds a key that falls on the name of a letter.
@@ -34,39 +50,27 @@ func (b *bed) keyOf(t *testing.T, name byte) []byte {
 // TestOwnerShares: the peers of a name share its keys by their weights, whatever other names get in between, in small groups and in
 // large ones, and as long as loads are within their bounds.
 func TestOwnerShares(t *testing.T) {
-	many, others := "", ""
-	for range 20 {
-		many, others = many+" 1", others+"z"
-	}
 	for what, b := range map[string]*bed{
 		"small":   named(Options{}, "8 1 1 5 5 2", "aaabbc"),
 		"large":   named(Options{}, "8 1 1 5 5 2"+many, "aaabbc"+others),
 		"bounded": named(Options{BalanceFactor: 300}, "8 1 1 5 5 2"+many, "aaabbc"+others),
 	} {
 		keys := [][]byte{b.keyOf(t, 'a'), b.keyOf(t, 'b')}
-		count := make([]int, len(b.peers))
-		for n := range 400 {
-			if n == 200 {
+		count := b.shares(400, func(k int) []byte {
+			if k == 200 {
 				b.Picker = b.plan(t).Bind(b.live, &b.cur) // a change of the table in the middle of a turn
 			}
-			b.q.Key = keys[n%2]
-			i := b.pick()
-			count[i]++
-			b.done(i, true)
-		}
+			return keys[k%2]
+		})
 		for i, want := range []int{160, 20, 20, 100, 100, 0} {
 			if got := count[i]; got < want-2 || got > want+2 {
 				t.Errorf("%s: %v, peer %d was to have %d", what, count[:6], i, want)
 			}
 		}
-		clear(count)
-		for n := range 2000 { // a change between any two requests
+		count = b.shares(2000, func(k int) []byte { // a change between any two requests
 			b.Picker = b.plan(t).Bind(b.live, &b.cur)
-			b.q.Key = keys[n%2]
-			i := b.pick()
-			count[i]++
-			b.done(i, true)
-		}
+			return keys[k%2]
+		})
 		for i, want := range []int{800, 100, 100, 500, 500} {
 			if got := count[i]; got < want/2 || got > want*3/2 {
 				t.Errorf("%s: %v with changes, peer %d was to have about %d", what, count[:6], i, want)
@@ -90,21 +94,11 @@ func (b *bed) plan(t *testing.T) *Plan {
 
 // TestOwnerDead: the peers of a name that are left share its keys by their weights.
 func TestOwnerDead(t *testing.T) {
-	many, others := "", ""
-	for range 20 {
-		many, others = many+" 1", others+"z"
-	}
 	for _, o := range []Options{{}, {BalanceFactor: 300}} {
 		b := named(o, "4 2 1 1"+many, "aaaa"+others)
 		key := b.keyOf(t, 'a')
 		b.live[0].Fail(b.now, 1)
-		count := make([]int, len(b.peers))
-		for range 400 {
-			b.q.Key = key
-			i := b.pick()
-			count[i]++
-			b.done(i, true)
-		}
+		count := b.shares(400, func(int) []byte { return key })
 		if count[0] != 0 || count[1] != 200 || count[2] != 100 || count[3] != 100 {
 			t.Errorf("%+v: %v, want 0, 200, 100, 100", o, count[:4])
 		}
@@ -151,14 +145,10 @@ func TestOwnerChurnDead(t *testing.T) {
 		b := named(Options{}, words, "aaaaaaaa"[:len(want)]+"b")
 		key := b.keyOf(t, 'a')
 		b.live[0].Fail(b.now, 1)
-		count := make([]int, len(b.peers))
-		for range 1200 {
+		count := b.shares(1200, func(int) []byte {
 			b.Picker = b.plan(t).Bind(b.live, &b.cur)
-			b.q.Key = key
-			i := b.pick()
-			count[i]++
-			b.done(i, true)
-		}
+			return key
+		})
 		for i, n := range want {
 			if got := count[i]; got < n*9/10 || got > n*11/10 {
 				t.Errorf("%s: %v, want about %v", words, count, want)
@@ -170,22 +160,12 @@ func TestOwnerChurnDead(t *testing.T) {
 
 // TestOwnerHeavyDead: so it does where a turn has more slots of the dead peer in a row than a pick looks at.
 func TestOwnerHeavyDead(t *testing.T) {
-	many, others := "", ""
-	for range 20 {
-		many, others = many+" 1", others+"z"
-	}
 	for _, o := range []Options{{}, {BalanceFactor: 300}} {
 		for _, heavy := range []string{"100", "1000", "4000"} {
 			b := named(o, heavy+" 2 1"+many, "aaa"+others)
 			key := b.keyOf(t, 'a')
 			b.live[0].Fail(b.now, 1)
-			count := make([]int, len(b.peers))
-			for range 3000 {
-				b.q.Key = key
-				i := b.pick()
-				count[i]++
-				b.done(i, true)
-			}
+			count := b.shares(3000, func(int) []byte { return key })
 			if n := count[1]; count[0] != 0 || n < 1500 || n > 2200 {
 				t.Errorf("%+v: beside %s: %v, want about 0, 2000, 1000", o, heavy, count[:3])
 			}
@@ -199,15 +179,11 @@ func TestOwnerFlaps(t *testing.T) {
 	key := b.keyOf(t, 'a')
 	one := Options{}.NewPlan(ConsistentHash, append([]Peer(nil), b.peers[1:]...))
 	two := b.plan(t)
-	count := make([]int, len(b.peers))
-	for range 1000 {
+	count := b.shares(1000, func(int) []byte {
 		one.Bind(b.live[1:], &b.cur)
 		b.Picker = two.Bind(b.live, &b.cur)
-		b.q.Key = key
-		i := b.pick()
-		count[i]++
-		b.done(i, true)
-	}
+		return key
+	})
 	if count[0] < 450 || count[0] > 550 {
 		t.Errorf("%v, want 500 and 500", count[:2])
 	}
