@@ -37,7 +37,6 @@ type localJob struct {
 	size    int64 // of the body
 	running bool
 	changes bool // may change the table: the answer waits until every loop goes by the new one
-	command int  // bytes of the change
 	onAdmin bool // runs by way of Config.Admin, where nothing may block
 	again   bool // ... and has to run on a worker after all
 	piece   []byte
@@ -126,7 +125,6 @@ func (ex *exchange) local(a site.Action) bool {
 	}
 	j.changes = wantsBody && (ex.r.Method == codec.POST || ex.r.Method == codec.DELETE)
 	if j.changes && ex.l.eng.cfg.Admin != nil {
-		j.command = len(ex.body.mem)
 		ex.l.changes = append(ex.l.changes, j)
 	} else {
 		ex.l.submit(j.runHere)
@@ -139,7 +137,7 @@ func (ex *exchange) local(a site.Action) bool {
 func (l *Loop) runChanges() {
 	for i, j := range l.changes {
 		l.changes[i] = nil
-		if !l.eng.cfg.Admin(j.command, j.runOnAdmin) {
+		if !l.eng.cfg.Admin(len(j.ctx.Request.Body()), j.runOnAdmin) {
 			l.submit(j.runHere)
 		}
 	}
