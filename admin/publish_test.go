@@ -358,19 +358,26 @@ func BenchmarkUpdate(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }
 
-// BenchmarkUpdateHere is the same on a loop, where nobody else is at it.
+// BenchmarkUpdateHere is the same on a loop, where nobody else is at it, with lists of two and of ten servers.
 func BenchmarkUpdateHere(b *testing.B) {
-	a, _ := newAdmin(b, 0)
-	fill(b, a, benchUpstreams)
-	p := newPoster(a)
-	p.h = a.Handler(HandlerOptions{OnWriter: func(*fasthttp.RequestCtx) bool { return true }})
-	b.ReportAllocs()
-	i := 0
-	post := func() { p.post(b, i) }
-	for ; b.Loop(); i++ {
-		if !a.Run(64, post) {
-			b.Fatal("closed")
-		}
+	for _, servers := range []int{2, 10} {
+		b.Run(fmt.Sprint(servers), func(b *testing.B) {
+			a, _ := newAdmin(b, 0)
+			fill(b, a, benchUpstreams)
+			p := newPoster(a)
+			p.h = a.Handler(HandlerOptions{OnWriter: func(*fasthttp.RequestCtx) bool { return true }})
+			for i := 3; i <= servers; i++ {
+				p.body += fmt.Sprintf("server 127.0.0.1:%d;", i)
+			}
+			b.ReportAllocs()
+			i := 0
+			post := func() { p.post(b, i) }
+			for ; b.Loop(); i++ {
+				if !a.Run(len(p.body), post) {
+					b.Fatal("closed")
+				}
+			}
+		})
 	}
 }
 
@@ -395,13 +402,14 @@ func BenchmarkUpdateParallel(b *testing.B) {
 
 // poster is one client with its request kept.
 type poster struct {
-	h   fasthttp.RequestHandler
-	ctx fasthttp.RequestCtx
-	uri [benchUpstreams]string
+	h    fasthttp.RequestHandler
+	ctx  fasthttp.RequestCtx
+	uri  [benchUpstreams]string
+	body string
 }
 
 func newPoster(a *Admin) *poster {
-	p := &poster{h: a.Handler(HandlerOptions{})}
+	p := &poster{h: a.Handler(HandlerOptions{}), body: "server 127.0.0.1:1 weight=2;server 127.0.0.1:2;"}
 	for i := range p.uri {
 		p.uri[i] = fmt.Sprintf("/upstream/u%d", i)
 	}
@@ -411,7 +419,7 @@ func newPoster(a *Admin) *poster {
 
 func (p *poster) post(b *testing.B, i int) {
 	p.ctx.Request.SetRequestURI(p.uri[i*7%benchUpstreams])
-	p.ctx.Request.SetBodyString("server 127.0.0.1:1 weight=2;server 127.0.0.1:2;")
+	p.ctx.Request.SetBodyString(p.body)
 	p.ctx.Response.Reset()
 	p.h(&p.ctx)
 	if p.ctx.Response.StatusCode() != 200 {

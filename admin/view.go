@@ -214,7 +214,7 @@ func (a *Admin) describe(u *upstream.Upstream) upstreamView {
 			v.Servers = append(v.Servers, s)
 		}
 		for i := l.First; i < l.First+l.N; i++ {
-			s := view(u.Servers[i], failure)
+			s := view(u.Servers[i].ServerSpec, failure)
 			s.Out = u.Why(i, now)
 			v.Servers = append(v.Servers, s)
 		}
@@ -225,7 +225,7 @@ func (a *Admin) describe(u *upstream.Upstream) upstreamView {
 // outUnresolved is serverView.Out of a line whose name has no address.
 const outUnresolved = "unresolved"
 
-func view(s *upstream.Server, failure string) serverView {
+func view(s *upstream.ServerSpec, failure string) serverView {
 	return serverView{
 		Server:       s.Name,
 		Address:      s.Label,

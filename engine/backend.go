@@ -162,7 +162,7 @@ func (ex *exchange) open() bool {
 			return ex.to(phAwait)
 		}
 	}
-	fd, wait, own, errno := sysConnect(srv.Addr, srv.Unix, from, ex.r.Loc.Proxy.BindTransparent)
+	fd, wait, own, errno := sysConnect(srv.Addr, srv.Unix(), from, ex.r.Loc.Proxy.BindTransparent)
 	if errno != 0 {
 		if own != "" {
 			return ex.unable(own, errno)

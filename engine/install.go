@@ -198,7 +198,7 @@ func (p *Prepared) Discard() {
 
 // Implicit sets the addresses of a proxy_pass to a host name that is no upstream, resolved at load.
 func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
-	servers := make([]*upstream.Server, len(addrs))
+	servers := make([]upstream.ServerSpec, len(addrs))
 	for i, a := range addrs {
 		servers[i] = newServer(netip.AddrPortFrom(a, port), "")
 	}

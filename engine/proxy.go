@@ -93,7 +93,7 @@ func (ex *exchange) implicit() *upstream.Upstream {
 	if up := l.implicit[string(key)]; up != nil {
 		return up
 	}
-	var srv *upstream.Server
+	var srv upstream.ServerSpec
 	if t.Unix != "" {
 		srv = newServer(netip.AddrPort{}, t.Unix)
 	} else if addr, ok := parseIP(string(t.Name)); ok {
@@ -111,7 +111,7 @@ func (ex *exchange) implicit() *upstream.Upstream {
 
 // outside makes an upstream that stands in no table but is used again; it keeps idle connections as one without
 // keepalive directives does.
-func outside(name string, servers ...*upstream.Server) *upstream.Upstream {
+func outside(name string, servers ...upstream.ServerSpec) *upstream.Upstream {
 	up := upstream.Single(name, servers...)
 	up.Keepalive, up.KeepaliveRequests, up.KeepaliveTime, up.KeepaliveTimeout = 32, 1000, time.Hour, time.Minute
 	return up
@@ -127,8 +127,8 @@ func parseIP(s string) (netip.Addr, bool) {
 }
 
 // newServer is a server line's defaults for an address that stands in no upstream block.
-func newServer(ap netip.AddrPort, unix string) *upstream.Server {
-	s := &upstream.Server{Addr: ap, Unix: unix, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
+func newServer(ap netip.AddrPort, unix string) upstream.ServerSpec {
+	s := upstream.ServerSpec{Addr: ap, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
 	if unix != "" {
 		s.Label = "unix:" + unix
 	} else {
@@ -169,7 +169,7 @@ func (ex *exchange) resolve() bool {
 			case err != nil:
 				ex.unresolved(err.Error())
 			default:
-				servers := make([]*upstream.Server, len(addrs))
+				servers := make([]upstream.ServerSpec, len(addrs))
 				for i, a := range addrs {
 					servers[i] = newServer(netip.AddrPortFrom(a, port), "")
 				}

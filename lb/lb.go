@@ -79,18 +79,9 @@ func NewPlan(m Method, peers []Peer) *Plan { return Options{}.NewPlan(m, peers) 
 // NewPlan is NewPlan with options.
 func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 	p := &Plan{method: m, options: o, peers: peers}
-	var up, spare []uint32
-	for i := range peers {
-		switch {
-		case !peers[i].Backup:
-			p.primaries = append(p.primaries, uint32(i))
-			if !peers[i].Down && !peers[i].Drain {
-				up = append(up, uint32(i))
-			}
-		case !peers[i].Down && !peers[i].Drain:
-			spare = append(spare, uint32(i))
-		}
-	}
+	p.primaries = where(peers, func(p *Peer) bool { return !p.Backup })
+	up := where(peers, func(p *Peer) bool { return !p.Backup && !p.Down && !p.Drain })
+	spare := where(peers, func(p *Peer) bool { return p.Backup && !p.Down && !p.Drain })
 	p.tries = len(up) + len(spare)
 	p.primary = newRotation(peers, up)
 	p.backup = newRotation(peers, spare)
@@ -103,6 +94,26 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 		p.table = newMaglev(peers, p.primaries)
 	}
 	return p
+}
+
+// where gives the indices of the peers for which is holds.
+func where(peers []Peer, is func(*Peer) bool) []uint32 {
+	n := 0
+	for i := range peers {
+		if is(&peers[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	at := make([]uint32, 0, n)
+	for i := range peers {
+		if is(&peers[i]) {
+			at = append(at, uint32(i))
+		}
+	}
+	return at
 }
 
 // Tries is the number of peers that picks can give one request: those that are not marked down and do not drain, backups

@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -148,23 +149,27 @@ func smooth(members []uint32, w []int64) []uint32 {
 		round  int64 // how often each member before head has been taken, plus one
 	}
 	var total int64
-	var classes []*class
-	byWeight := map[int64]*class{}
+	order := make([]int, len(w))
 	for k, x := range w {
-		c := byWeight[x]
-		if c == nil {
-			c = &class{weight: x}
-			byWeight[x] = c
-			classes = append(classes, c)
-		}
-		c.queue = append(c.queue, k)
+		order[k] = k
 		total += x
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(w[a], w[b]) })
+	classes := make([]class, 0, 4)
+	for from, k := range order {
+		if n := len(classes); n > 0 && classes[n-1].weight == w[k] {
+			c := &classes[n-1]
+			c.queue = c.queue[:len(c.queue)+1]
+			continue
+		}
+		classes = append(classes, class{weight: w[k], queue: order[from : from+1]})
 	}
 	slots := make([]uint32, 0, total)
 	for t := int64(1); t <= total; t++ {
 		var best *class
 		var most int64
-		for _, c := range classes {
+		for k := range classes {
+			c := &classes[k]
 			// What the head of the queue has gained in t steps less what it has paid.
 			gain := t*c.weight - c.round*total
 			if best == nil || gain > most || gain == most && c.queue[c.head] < best.queue[best.head] {

@@ -74,7 +74,7 @@ func Canonical(addrs []Address) []Address {
 
 // named is a server line whose addresses are looked up while dyups runs.
 type named struct {
-	server  Server // the line as written: Label is the name, no address, no state
+	server  ServerSpec // the line as written: Label is the name, no address
 	host    string
 	port    uint16
 	service string
@@ -82,13 +82,13 @@ type named struct {
 
 // named makes the line of a server whose name is to be looked up later. Nothing is asked here: at first the line has no
 // server.
-func (p *parsing) named(s Server, to place) {
+func (p *parsing) named(s ServerSpec, to place) {
 	s.Label = s.Name
 	p.spec.lines = append(p.spec.lines, line{len(p.spec.servers), 0, &named{s, to.host, to.port, s.Service}})
 }
 
 // checkService checks that "service=" stands where it can mean something. Source: nginx, ngx_http_upstream_server.
-func checkService(s *Server, to place, d *conf.Directive) error {
+func checkService(s *ServerSpec, to place, d *conf.Directive) error {
 	at := d.Args[0].Pos
 	switch {
 	case s.Service == "":
@@ -143,7 +143,7 @@ func (p *parsing) lookNames() error {
 
 // hasPrimary reports whether a server line stands for servers that are no backups, now or later.
 func (s *Spec) hasPrimary() bool {
-	return slices.ContainsFunc(s.servers, func(s Server) bool { return !s.Backup }) ||
+	return slices.ContainsFunc(s.servers, func(s ServerSpec) bool { return !s.Backup }) ||
 		slices.ContainsFunc(s.lines, func(l line) bool { return l.named != nil && !l.named.server.Backup })
 }
 
@@ -191,8 +191,8 @@ func (s *Spec) Resolved(answer func(i int) ([]Address, bool)) *Spec {
 // index of the name, reports. In all else it is like Resolved.
 func (s *Spec) Without(drop func(i int, addr netip.Addr) bool) *Spec {
 	n := *s
-	if !n.replace(func(i int, _ *named, was []Server) []Server {
-		return slices.DeleteFunc(was, func(s Server) bool { return drop(i, s.Addr.Addr()) })
+	if !n.replace(func(i int, _ *named, was []ServerSpec) []ServerSpec {
+		return slices.DeleteFunc(was, func(s ServerSpec) bool { return drop(i, s.Addr.Addr()) })
 	}) {
 		return s
 	}
@@ -202,7 +202,7 @@ func (s *Spec) Without(drop func(i int, addr netip.Addr) bool) *Spec {
 
 // resolve puts the answers into s, which is not shared yet, and reports whether they changed anything.
 func (s *Spec) resolve(answer func(i int, n *named) ([]Address, bool)) (changed bool) {
-	return s.replace(func(i int, n *named, was []Server) []Server {
+	return s.replace(func(i int, n *named, was []ServerSpec) []ServerSpec {
 		addrs, ok := answer(i, n)
 		if !ok {
 			return was
@@ -217,8 +217,8 @@ func (s *Spec) resolve(answer func(i int, n *named) ([]Address, bool)) (changed 
 
 // replace puts other servers in the place of those that the names stand for, and reports whether that changed anything. s is
 // not shared yet; its slices are replaced, not written. with may write over the servers that it is given.
-func (s *Spec) replace(with func(i int, n *named, was []Server) []Server) (changed bool) {
-	servers := make([]Server, 0, len(s.servers))
+func (s *Spec) replace(with func(i int, n *named, was []ServerSpec) []ServerSpec) (changed bool) {
+	servers := make([]ServerSpec, 0, len(s.servers))
 	lines := make([]line, len(s.lines))
 	i := 0
 	for j, l := range s.lines {
@@ -241,7 +241,7 @@ func (s *Spec) replace(with func(i int, n *named, was []Server) []Server) (chang
 
 // at is the server of the line at one of its addresses. A weight in the line goes before the one of the SRV record, as in
 // nginx (ngx_http_upstream_zone_resolve_handler).
-func (n *named) at(a Address) Server {
+func (n *named) at(a Address) ServerSpec {
 	s := n.server
 	port := n.port
 	if a.Port != 0 {

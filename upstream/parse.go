@@ -67,7 +67,7 @@ func ParseBlock(name string, ds []*conf.Directive, opt *Options) (*Spec, error) 
 		opt = &Options{}
 	}
 	p := &parsing{spec: &Spec{keepalive: defaultKeepalive}, opt: opt, name: name}
-	p.spec.servers, p.spec.lines = make([]Server, 0, len(ds)), make([]line, 0, len(ds)) // nearly all of them are servers
+	p.spec.servers, p.spec.lines = make([]ServerSpec, 0, len(ds)), make([]line, 0, len(ds)) // nearly all of them are servers
 	err := Rules.Apply(conf.Upstream, p, ds)
 	switch {
 	case p.long:
@@ -113,7 +113,7 @@ var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout
 
 // server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written.
 func (p *parsing) server(d *conf.Directive) error {
-	s := Server{Name: d.Args[0].Text, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
+	s := ServerSpec{Name: d.Args[0].Text, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
 	for i := 1; i < len(d.Args); i++ {
 		if err := p.serverParam(&s, d, i); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (p *parsing) server(d *conf.Directive) error {
 	first := len(p.spec.servers)
 	switch {
 	case to.unix != "":
-		s.Unix, s.Label = to.unix, s.Name
+		s.Label = s.Name
 		p.spec.servers = append(p.spec.servers, s)
 	case to.addr.IsValid():
 		p.add(s, to.addr, to.port)
@@ -150,7 +150,7 @@ func (p *parsing) server(d *conf.Directive) error {
 }
 
 // add adds one address of a server line.
-func (p *parsing) add(s Server, a netip.Addr, port uint16) {
+func (p *parsing) add(s ServerSpec, a netip.Addr, port uint16) {
 	s.Addr = netip.AddrPortFrom(a, port)
 	s.Label = labelOf(s.Addr, s.Name)
 	p.spec.servers = append(p.spec.servers, s)
@@ -181,7 +181,7 @@ func (p *parsing) resolve(host string) ([]netip.Addr, error) {
 }
 
 // serverParam reads argument i of a server directive.
-func (p *parsing) serverParam(s *Server, d *conf.Directive, i int) (err error) {
+func (p *parsing) serverParam(s *ServerSpec, d *conf.Directive, i int) (err error) {
 	key, v, valued := d.Param(i)
 	switch {
 	case valued && key == "weight":

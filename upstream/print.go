@@ -12,7 +12,7 @@ import (
 // AppendServers appends one "server ADDR" line for each server directive, never with parameters: the text of
 // GET /upstream/NAME. A host name shows as its first address, or as written where it is looked up again and again.
 func (u *Upstream) AppendServers(dst []byte) []byte {
-	u.eachLine(func(s *Server) {
+	u.eachLine(func(s *ServerSpec) {
 		dst = append(append(append(dst, "server "...), s.Label...), '\n')
 	})
 	return dst
@@ -20,9 +20,9 @@ func (u *Upstream) AppendServers(dst []byte) []byte {
 
 // Line is one server directive of an upstream. Its servers are N of Upstream.Servers from First on.
 type Line struct {
-	Server   *Server // stands for the directive: as written where its name is looked up again and again, else the first of its servers
-	First, N int     // N is 0 where the name has no address
-	Name     int     // index in Spec.Names, -1: it is no such name
+	Server   *ServerSpec // stands for the directive: as written where its name is looked up again and again, else the first of its servers
+	First, N int         // N is 0 where the name has no address
+	Name     int         // index in Spec.Names, -1: it is no such name
 }
 
 // Lines gives the server directives in order.
@@ -30,7 +30,7 @@ func (u *Upstream) Lines() []Line {
 	if u.spec == nil {
 		lines := make([]Line, len(u.Servers))
 		for i, s := range u.Servers {
-			lines[i] = Line{s, i, 1, -1}
+			lines[i] = Line{s.ServerSpec, i, 1, -1}
 		}
 		return lines
 	}
@@ -68,12 +68,12 @@ func (u *Upstream) AppendUnresolved(dst []byte, failures []string) []byte {
 // any other one prints with them, so that the text can be posted back.
 func (u *Upstream) AppendDetail(dst []byte, full bool) []byte {
 	if full {
-		u.eachLine(func(s *Server) { dst = s.appendFull(dst) })
+		u.eachLine(func(s *ServerSpec) { dst = s.appendFull(dst) })
 		return dst
 	}
 	plain := true
 	var ds []*conf.Directive
-	u.eachLine(func(s *Server) {
+	u.eachLine(func(s *ServerSpec) {
 		d := s.directive(s.Label)
 		plain = plain && len(d.Args) == 1 && isPlain(s.Label)
 		ds = append(ds, d)
@@ -109,7 +109,7 @@ func (s *Spec) AppendBody(dst []byte) []byte {
 }
 
 // of is the server that stands for a line in print.
-func (s *Spec) of(l line) *Server {
+func (s *Spec) of(l line) *ServerSpec {
 	if l.named != nil {
 		return &l.named.server
 	}
@@ -118,10 +118,10 @@ func (s *Spec) of(l line) *Server {
 
 // eachLine calls f with the server that stands for each server directive: the line itself where its name is looked up
 // again and again, else the first of its servers.
-func (u *Upstream) eachLine(f func(*Server)) {
+func (u *Upstream) eachLine(f func(*ServerSpec)) {
 	if u.spec == nil {
 		for _, s := range u.Servers {
-			f(s)
+			f(s.ServerSpec)
 		}
 		return
 	}
@@ -132,7 +132,7 @@ func (u *Upstream) eachLine(f func(*Server)) {
 
 // appendFull appends the line of the newer builds, and behind it the parameters that those do not know where they are set; times are
 // in seconds.
-func (s *Server) appendFull(dst []byte) []byte {
+func (s *ServerSpec) appendFull(dst []byte) []byte {
 	num := func(key string, n int64) {
 		dst = strconv.AppendInt(append(dst, key...), n, 10)
 	}
@@ -169,7 +169,7 @@ func (s *Server) appendFull(dst []byte) []byte {
 }
 
 // directive is the server as a statement with the parameters that are not the default.
-func (s *Server) directive(address string) *conf.Directive {
+func (s *ServerSpec) directive(address string) *conf.Directive {
 	args := []string{address}
 	num := func(key string, n, usual int) {
 		if n != usual {

@@ -57,7 +57,7 @@ func (s *Spec) keepServers(old *Spec) bool {
 	if !s.HasNames() {
 		return false
 	}
-	servers := make([]Server, 0, len(old.servers))
+	servers := make([]ServerSpec, 0, len(old.servers))
 	lines := make([]line, len(s.lines))
 	for i, l := range s.lines {
 		from, was := s, l

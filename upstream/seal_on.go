@@ -40,7 +40,7 @@ func digest(t *Table) uint64 {
 				u.Keepalive, u.KeepaliveRequests, u.KeepaliveTime, u.KeepaliveTimeout, u.Source, u.cursor, u.spec,
 				u.key.hash, u.key.fold, u.seq, u.tries)
 			for _, s := range u.Servers {
-				fmt.Fprintf(&h, "%p %v %q %q %q %d %d %d %d %v %v %p\n", s, s.Addr, s.Unix, s.Label, s.Name,
+				fmt.Fprintf(&h, "%p %v %q %q %d %d %d %d %v %v %p\n", s, s.Addr, s.Label, s.Name,
 					s.Weight, s.MaxConns, s.MaxFails, s.FailTimeout, s.Backup, s.Down, s.State)
 			}
 			h.Write(u.AppendBody(nil))

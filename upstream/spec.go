@@ -13,8 +13,8 @@ import (
 // Spec is a checked upstream definition, not yet built: all that a table needs except the states of its servers.
 // It is immutable, and may be applied under several names and more than once. Make one with ParseBlock.
 type Spec struct {
-	servers   []Server // one for each address, without State
-	lines     []line   // one for each server directive
+	servers   []ServerSpec // one for each address
+	lines     []line       // one for each server directive
 	method    lb.Method
 	options   lb.Options
 	key       string // of hash
@@ -147,8 +147,8 @@ func (s *Spec) build(c *Change, old *Upstream, retired []*State, isNew func(*Ups
 		Servers: make([]*Server, len(s.servers)), spec: s, key: keyOf([]byte(c.Name)),
 	}
 	servers := make([]Server, len(s.servers))
-	copy(servers, s.servers)
 	for i := range servers {
+		servers[i].ServerSpec = &s.servers[i]
 		u.Servers[i] = &servers[i]
 	}
 	var down map[*State]bool

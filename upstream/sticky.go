@@ -59,7 +59,7 @@ func (s *Sticky) Value(i int) string { return s.names[i] }
 func (u *Upstream) Take(i int, q *lb.Query) bool { return u.taker.Take(i, q) }
 
 // over gives the same for other servers.
-func (s *Sticky) over(servers []Server) *Sticky {
+func (s *Sticky) over(servers []ServerSpec) *Sticky {
 	if s == nil {
 		return nil
 	}

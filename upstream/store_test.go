@@ -159,7 +159,7 @@ func TestReplace(t *testing.T) {
 }
 
 func TestSingle(t *testing.T) {
-	u := Single("127.0.0.1:1", &Server{Label: "127.0.0.1:1"})
+	u := Single("127.0.0.1:1", ServerSpec{Label: "127.0.0.1:1"})
 	q := &lb.Query{}
 	for range 3 { // a lone server stays whatever happens
 		q.Tried.Reset()

@@ -8,11 +8,9 @@ import (
 	"dyups/lb"
 )
 
-// Server is one frozen peer of an upstream: one address of one server line. Only State is written after a table
-// with it is published.
-type Server struct {
-	Addr        netip.AddrPort // zero when Unix is set
-	Unix        string         // path of a unix socket
+// ServerSpec is what one address of a server line is told to be; immutable, and shared by all servers that are made of it.
+type ServerSpec struct {
+	Addr        netip.AddrPort // zero for a unix socket
 	Label       string         // what $upstream_addr and listings show: "127.0.0.1:8088", "[::1]:80", "unix:/path"
 	Name        string         // as written; with service=, the target of the SRV record
 	Weight      int
@@ -23,10 +21,23 @@ type Server struct {
 	Backup      bool
 	Down        bool
 	Drain       bool   // gets no new sessions, and no requests but those of sessions that it has
-	Route       string // what "sticky route" knows the server by; "": nothing
 	Resolve     bool   // as written: the address is looked up while dyups runs, if Name is no address
+	Route       string // what "sticky route" knows the server by; "": nothing
 	Service     string // of service=
-	State       *State
+}
+
+// Unix is the path of the server's socket, "" where it has an address.
+func (s *ServerSpec) Unix() string {
+	if s.Addr.IsValid() {
+		return ""
+	}
+	return s.Label[len("unix:"):]
+}
+
+// Server is one frozen peer of an upstream. Only what State points to is written after a table with it is published.
+type Server struct {
+	*ServerSpec
+	State *State
 }
 
 // Upstream is one frozen upstream. Its exported fields must not be written once it is in a table; Pick, Done and
@@ -125,19 +136,18 @@ func (u *Upstream) Untry(q *lb.Query, i int) { q.Tried.Remove(i) }
 func (u *Upstream) Tries() int { return u.tries }
 
 // Single makes an upstream outside every table, for proxy_pass to an address or to resolved names. It balances in
-// turn and is owned by the caller: nothing retires its states. Servers get a State where they have none, and those
-// with no Weight get what nginx gives an implicit upstream: weight=1 max_fails=1 fail_timeout=10s. As in nginx no idle
+// turn and is owned by the caller: nothing retires its states. Servers with no Weight get what nginx gives an implicit
+// upstream: weight=1 max_fails=1 fail_timeout=10s. As in nginx no idle
 // connections are kept; the caller may set the Keepalive fields before anyone else sees the upstream.
-func Single(name string, servers ...*Server) *Upstream {
-	u := &Upstream{Name: name, Servers: servers, cursor: new(lb.Cursor), key: keyOf([]byte(name))}
+func Single(name string, servers ...ServerSpec) *Upstream {
+	u := &Upstream{Name: name, Servers: make([]*Server, len(servers)), cursor: new(lb.Cursor), key: keyOf([]byte(name))}
 	peers := make([]lb.Peer, len(servers))
-	for i, s := range servers {
+	for i := range servers {
+		s := &servers[i]
 		if s.Weight == 0 {
 			s.Weight, s.MaxFails, s.FailTimeout = 1, 1, 10*time.Second
 		}
-		if s.State == nil {
-			s.State = new(State)
-		}
+		u.Servers[i] = &Server{s, new(State)}
 		peers[i] = s.peer()
 	}
 	u.bind(lb.NewPlan(lb.RoundRobin, peers))
@@ -145,7 +155,7 @@ func Single(name string, servers ...*Server) *Upstream {
 }
 
 // peer is what the balancer has to know about the server.
-func (s *Server) peer() lb.Peer {
+func (s *ServerSpec) peer() lb.Peer {
 	return lb.Peer{
 		Name: s.Name, Weight: s.Weight, MaxConns: s.MaxConns, MaxFails: s.MaxFails,
 		FailTimeoutNs: int64(s.FailTimeout), SlowStartNs: int64(s.SlowStart), Backup: s.Backup, Down: s.Down, Drain: s.Drain,

@@ -37,7 +37,7 @@ func Load(path string) (*Config, error) {
 	ld := &loader{dir: filepath.Dir(abs), stack: []string{abs}, config: &Config{}}
 	ld.add(abs, text)
 	p := parser{lex: newLexer(abs, text), load: ld}
-	ld.config.Directives, err = p.file()
+	ld.config.Directives, err = p.file(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (p *parser) includeFile(name string, at Pos) ([]*Directive, error) {
 	ld.add(name, text)
 	ld.stack = append(ld.stack, name)
 	sub := parser{lex: newLexer(name, text), load: ld, depth: p.depth}
-	ds, err := sub.file()
+	ds, err := sub.file(nil)
 	ld.stack = ld.stack[:len(ld.stack)-1]
 	return ds, err
 }

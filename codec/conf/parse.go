@@ -17,7 +17,7 @@ func Parse(name string, text []byte) ([]*Directive, error) {
 	p := parser{lex: newLexer(name, text)}
 	var room [4]Word
 	p.args = room[:0]
-	return p.file()
+	return p.file(nil)
 }
 
 // parser builds the tree of one text. Files that it includes get a parser of their own.
@@ -38,17 +38,16 @@ const (
 	wordPiece = 4
 )
 
-// file parses a whole text, which no "}" from outside closes.
-func (p *parser) file() ([]*Directive, error) {
+// file parses a whole text, which no "}" from outside closes. What it finds is appended to ds.
+func (p *parser) file(ds []*Directive) ([]*Directive, error) {
 	if strings.HasPrefix(p.lex.src, "\xef\xbb\xbf") {
 		return nil, Errorf(p.lex.pos(), "unexpected UTF-8 byte order mark, the text must begin with a directive or a comment")
 	}
-	return p.block(nil)
+	return p.block(nil, ds)
 }
 
-// block parses statements up to the "}" of open, or to the end of the text when open is nil.
-func (p *parser) block(open *Directive) ([]*Directive, error) {
-	var ds []*Directive
+// block parses statements up to the "}" of open, or to the end of the text when open is nil, and appends them to ds.
+func (p *parser) block(open *Directive, ds []*Directive) ([]*Directive, error) {
 	for {
 		d, err := p.statement(open)
 		if err != nil {
@@ -129,7 +128,7 @@ func (p *parser) openBlock(d *Directive, at Pos) (err error) {
 	}
 	p.depth++
 	d.HasBlock = true
-	d.Block, err = p.block(d)
+	d.Block, err = p.block(d, nil)
 	p.depth--
 	return err
 }

@@ -5,9 +5,10 @@ package conf
 type Scratch struct {
 	parser parser
 	lexer  lexer
-	nodes  [8]Directive
-	words  [32]Word
+	nodes  [16]Directive
+	words  [48]Word
 	args   [8]Word
+	list   [16]*Directive
 }
 
 // Parse is the function of that name. The directives it gives, and their slices of words, are valid until the next call, which
@@ -15,5 +16,5 @@ type Scratch struct {
 func (s *Scratch) Parse(name string, text []byte) ([]*Directive, error) {
 	s.lexer = lexer{file: name, src: string(text), line: 1}
 	s.parser = parser{lex: &s.lexer, args: s.args[:0], nodes: s.nodes[:], words: s.words[:]}
-	return s.parser.file()
+	return s.parser.file(s.list[:0])
 }

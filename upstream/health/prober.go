@@ -45,8 +45,8 @@ type prober struct {
 func newProber(c *Checker, at target, s *upstream.Server, check *upstream.Check) *prober {
 	p := &prober{checker: c, at: at, name: check.Title(), network: "tcp", states: map[*upstream.State]int{}, match: at.check.Matcher()}
 	switch {
-	case s.Unix != "":
-		p.network, p.addr = "unix", s.Unix
+	case s.Unix() != "":
+		p.network, p.addr = "unix", s.Unix()
 	case at.check.Port != 0:
 		p.addr = netip.AddrPortFrom(s.Addr.Addr(), at.check.Port).String()
 	default:
