@@ -15,9 +15,9 @@
 //
 // # Decisions
 //
-//   - A table is two levels of 64 nodes over buckets, copied on the way to what changes. A map copied as a whole took
-//     38 µs at 1,000 upstreams and grows with them. One change allocates 1.9 KB at 10 upstreams, 2.3 KB at
-//     100,000. Order costs nothing at publishing: upstreams are numbered at creation, and a table sorts when it is first
+//   - A table is three levels of 16 nodes over buckets, copied on the way to what changes. A map copied as a whole took
+//     38 µs at 1,000 upstreams and grows with them. Apply of one change of two servers allocates 1.5 KB at 10 upstreams, 1.9 KB at
+//     100,000. What changes take for the first time is made resident ahead of them (type ahead). Order costs nothing at publishing: upstreams are numbered at creation, and a table sorts when it is first
 //     listed.
 //   - The balancing plan (rotation, ring of points) is computed in ParseBlock, not under the writers' lock.
 //   - Table.Diff walks only what two generations do not share, so that a watcher's work goes with the change.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // ErrNotFound is the error of a change that deletes an upstream which is not there.
@@ -19,12 +20,13 @@ type Store struct {
 	mu       sync.Mutex // held by writers, and while watchers run
 	watchers []func(old, new *Table)
 	isNew    func(*Upstream, *Server)
+	ahead    ahead
 	sealed   seal // of the published table, in builds with the tag invariants
 }
 
 // NewStore makes an empty store.
 func NewStore() *Store {
-	s := new(Store)
+	s := &Store{ahead: ahead{}}
 	s.table.Store(new(Table))
 	return s
 }
@@ -63,6 +65,7 @@ func (s *Store) Apply(changes []Change) (errs []error) {
 			var u *Upstream
 			u, retired = c.Spec.build(c, was, retired, s.isNew)
 			t.put(u)
+			s.ahead.of(unsafe.Pointer(unsafe.SliceData(c.Spec.servers)))
 		}
 		if was != nil && was.Queue != nil {
 			queues = append(queues, was.Queue)

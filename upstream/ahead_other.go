@@ -1,0 +1,9 @@
+//go:build !linux
+
+package upstream
+
+import "unsafe"
+
+type ahead map[uintptr]struct{}
+
+func (ahead) of(unsafe.Pointer) {}
