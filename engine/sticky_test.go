@@ -67,7 +67,7 @@ func TestStickyCookie(t *testing.T) {
 	for range 10 {
 		s := &session{r: r}
 		server, given := s.ask("/")
-		for _, want := range []string{"srv=", "; expires=", "; max-age=3600; path=/p; httponly; samesite=lax; domain=a"} {
+		for _, want := range []string{"srv=", "; expires=", "; max-age=3600; domain=a; httponly; samesite=lax; path=/p"} {
 			if !strings.Contains(given, want) {
 				t.Fatalf("the cookie is %q, want %q in it", given, want)
 			}
@@ -320,12 +320,14 @@ func TestStickyAttributes(t *testing.T) {
 		}
 	}
 	f("", "/", "")
-	f("expires=max path=/x secure", "/", "; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000; path=/x; secure")
+	f("expires=max path=/x secure", "/", "; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000; secure; path=/x")
 	f("expires=0 path=/x", "/", "; expires=[A-Z][a-z]{2}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9:]{8} GMT; max-age=0; path=/x")
 	f("domain=.$arg_d httponly samesite=$arg_s", "/?d=test&s=None", "; domain=.test; httponly; samesite=None")
 	f("domain=$arg_d samesite=$arg_s", "/", "")
-	f("domain=$arg_d samesite=$arg_s secure", "/?d=a;path=/&s=x;b", "; samesite=strict; secure")
+	f("domain=$arg_d samesite=$arg_s secure", "/?d=a;path=/&s=x;b", "; secure; samesite=strict")
 	f("samesite=LAX", "/", "; samesite=LAX")
+	f("path=/x samesite=lax secure httponly domain=$host expires=max", "/",
+		"; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000; domain=a; httponly; secure; samesite=lax; path=/x")
 }
 
 // TestStickyBackup: a session is on a backup only while no primary may be used, within a request as well; then it moves.

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ type Sticky struct {
 	// Cookie is the name of the cookie that names the server, "" with "sticky route".
 	Cookie     string
 	CookieFold string // Cookie in lower case
-	// Attributes are the rest of the Set-Cookie field, in the order in which they are written.
+	// Attributes are the rest of the Set-Cookie field, in nginx's order, however they are written.
 	Attributes []Attribute
 	// Expires is how long the cookie is to be kept, Forever for "max". 0 has the browser drop it, unless it is Transient.
 	Expires time.Duration
@@ -195,7 +196,13 @@ func (p *parsing) stickyCookie(s *Sticky, d *conf.Directive) (err error) {
 			return err
 		}
 	}
+	slices.SortStableFunc(s.Attributes, func(a, b Attribute) int { return attributeAt(a) - attributeAt(b) })
 	return nil
+}
+
+// attributeAt is the place of an attribute in the cookie. Source: nginx, ngx_http_upstream_sticky_cookie_insert.
+func attributeAt(a Attribute) int {
+	return slices.Index([]string{"; domain=", "; httponly", "; secure", SameSite, "; path="}, a.Text)
 }
 
 // attribute adds an attribute with a value to the cookie.
