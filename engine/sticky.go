@@ -107,8 +107,11 @@ func (ex *exchange) appendSticky(dst []byte) []byte {
 	case s.Expires == upstream.Forever: // the end of 32 bit time, as nginx has it, and ten years
 		dst = append(dst, "; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000"...)
 	case !s.Transient:
-		dst = append(dst, "; expires="...)
-		dst = ex.l.now.Add(s.Expires).UTC().AppendFormat(dst, "Mon, 02-Jan-06 15:04:05 GMT")
+		at, form := ex.l.now.Add(s.Expires).UTC(), "Mon, 02-Jan-06 15:04:05 GMT"
+		if at.Year() > 2037 {
+			form = "Mon, 02-Jan-2006 15:04:05 GMT" // nginx, ngx_http_cookie_time
+		}
+		dst = at.AppendFormat(append(dst, "; expires="...), form)
 		dst = strconv.AppendInt(append(dst, "; max-age="...), int64(s.Expires/time.Second), 10)
 	}
 	for i := range s.Attributes {

@@ -322,6 +322,7 @@ func TestStickyAttributes(t *testing.T) {
 	f("", "/", "")
 	f("expires=max path=/x secure", "/", "; expires=Thu, 31-Dec-37 23:55:55 GMT; max-age=315360000; secure; path=/x")
 	f("expires=0 path=/x", "/", "; expires=[A-Z][a-z]{2}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9:]{8} GMT; max-age=0; path=/x")
+	f("expires=20y", "/", "; expires=[A-Z][a-z]{2}, [0-9]{2}-[A-Z][a-z]{2}-20[0-9]{2} [0-9:]{8} GMT; max-age=630720000")
 	f("domain=.$arg_d httponly samesite=$arg_s", "/?d=test&s=None", "; domain=.test; httponly; samesite=None")
 	f("domain=$arg_d samesite=$arg_s", "/", "")
 	f("domain=$arg_d samesite=$arg_s secure", "/?d=a;path=/&s=x;b", "; secure; samesite=strict")
