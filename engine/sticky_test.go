@@ -398,7 +398,7 @@ server { listen 127.0.0.1:0; location / { proxy_pass http://u; proxy_next_upstre
 	f(one, "", "o", 200, other)
 	f(one, "", "f", 500, "mine")
 	f("server "+failing+" backup; server "+failing+"; server "+other+" drain;", "", "", 500, "mine")
-	f("server "+failing+" max_fails=0; server "+failing+"; server "+other+" down drain;", "", "", 500, "mine")
+	f("server "+failing+" max_fails=0; server "+failing+"; server "+other+" drain down;", "", "", 500, "mine")
 	back := "server " + failing + " route=f drain; server " + other + " route=o;"
 	f(back, "", "f", 200, other)
 	f(back, "proxy_next_upstream_tries 1;", "f", 500, "mine")

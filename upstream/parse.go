@@ -111,7 +111,8 @@ func blockEnd(name string, ds []*conf.Directive, opt *Options) conf.Pos {
 var serverParams = []string{"weight=", "max_conns=", "max_fails=", "fail_timeout=", "slow_start=", "backup", "down", "drain", "route=",
 	"resolve", "service="}
 
-// server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written.
+// server reads "server ADDRESS [parameters]". A parameter that is repeated counts as last written; so do down and drain, which are
+// one state of nginx's (ngx_http_upstream_server).
 func (p *parsing) server(d *conf.Directive) error {
 	s := ServerSpec{Name: d.Args[0].Text, Weight: 1, MaxFails: 1, FailTimeout: 10 * time.Second}
 	for i := 1; i < len(d.Args); i++ {
@@ -193,9 +194,9 @@ func (p *parsing) serverParam(s *ServerSpec, d *conf.Directive, i int) (err erro
 	case valued && key == "fail_timeout":
 		s.FailTimeout, err = v.TimeSeconds()
 	case !valued && key == "down":
-		s.Down = true
+		s.Down, s.Drain = true, false
 	case !valued && key == "drain":
-		s.Drain = true
+		s.Down, s.Drain = false, true
 	case valued && key == "route":
 		if s.Route = v.Text; s.Route == "" {
 			return v.Invalid("a name of the server for \"sticky route\"")

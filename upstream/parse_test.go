@@ -224,8 +224,8 @@ func TestDetail(t *testing.T) {
 		"server 127.0.0.1:1;\nrandom two least_time=header;\nqueue 7 timeout=1500ms;\n")
 	f("least_time header; server 127.0.0.1:1 slow_start=30s; server 127.0.0.1:2 backup;",
 		"server 127.0.0.1:1 slow_start=30s;\nserver 127.0.0.1:2 backup;\nleast_time header;\n")
-	f("server 127.0.0.1:1 drain route=a; server 127.0.0.1:2 down drain \"route=b c\";",
-		"server 127.0.0.1:1 drain route=a;\nserver 127.0.0.1:2 down drain \"route=b c\";\n")
+	f("server 127.0.0.1:1 drain route=a; server 127.0.0.1:2 down drain \"route=b c\"; server 127.0.0.1:3 drain down;",
+		"server 127.0.0.1:1 drain route=a;\nserver 127.0.0.1:2 drain \"route=b c\";\nserver 127.0.0.1:3 down;\n")
 	f("sticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s; server 127.0.0.1:1;",
 		"server 127.0.0.1:1;\nsticky cookie srv expires=1h domain=.a.test path=/ httponly secure samesite=lax secret=s;\n")
 	f("sticky cookie srv expires=0; server 127.0.0.1:1;", "server 127.0.0.1:1;\nsticky cookie srv expires=0;\n")
