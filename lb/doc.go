@@ -48,7 +48,8 @@
 //   - Groups of 2 to 16 members give nginx's order whatever happens, under round robin, where a hash falls back to it, and under
 //     least_conn: failures lower a weight for a while (effective_weight), and peers that are tried, full, dead or back leave their mark on
 //     what follows, to the pick. So it is for picks one after the other; those of the same moment are as fair, each by
-//     itself. A picker that takes another one's place begins anew where the turn of all stands. Not with slow_start, which nginx has
+//     itself. A picker that takes another one's place begins anew where the turn of all stands. What a Taker takes on a member counts
+//     as a pick of round robin there, to the limit that nginx has for it. Not with slow_start, which nginx has
 //     not, weights above a billion and, but for least_conn, weights that do not fit a turn.
 //   - In larger groups with peers set aside it is that order without them: each of the others has its weight in every turn. In
 //     the pick in which the set changes the position jumps.
@@ -97,6 +98,7 @@
 //
 //   - In groups of more than 16 members a failure does not lower a peer's weight for a while: that takes a look at all of them in
 //     every pick. Both leave a peer out after max_fails failures.
+//   - What sessions take does not move the turn of larger groups, nor where the peer drains; in nginx the others gain by the latter.
 //   - Time is in nanoseconds; nginx compares whole seconds, so its fail_timeout lasts up to a second longer, and
 //     fail_timeout=0 leaves a peer out until the second is over, here not at all.
 //   - least_time inflight takes the mean age of the requests in flight as it is; nginx smooths it over the picks.

@@ -85,6 +85,13 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 	p.tries = len(up) + len(spare)
 	p.primary = newRotation(peers, up)
 	p.backup = newRotation(peers, spare)
+	for i := range peers {
+		r := &p.primary
+		if peers[i].Backup {
+			r = &p.backup
+		}
+		r.all += clampWeight(peers[i].Weight)
+	}
 	switch m {
 	case IPHash, Hash, Random, RandomTwo, RandomTwoTime:
 		p.weights = newCumulative(peers, p.primaries)

@@ -19,6 +19,7 @@ type rotation struct {
 	turn
 	members []uint32 // peers that take part, in order
 	exact   bool     // every member has slots in exact proportion to its weight
+	all     int64    // sum of the weights of the members and of those that are down or drain
 	first   []uint32 // places[first[k]:first[k+1]] are the slots of member k; nil when each has the slot of its rank
 	places  []uint32
 }

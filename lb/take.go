@@ -36,12 +36,30 @@ func (b *balancer) Take(i int, q *Query) bool {
 		if !g.holds(i, p.rank) {
 			continue
 		}
+		if b.inTurn(g, q) {
+			g.stick(p, q)
+		}
 		g.took(p, q.NowNs)
 		if g.board != nil {
 			g.moved(p)
 		}
 	}
 	return true
+}
+
+// inTurn reports whether picks like this one among the members of g go by their weights of the moment: those of round robin, and of
+// methods that fall back to it.
+func (b *balancer) inTurn(g *group, q *Query) bool {
+	if !g.small {
+		return false
+	}
+	switch b.plan.method {
+	case RoundRobin:
+		return true
+	case IPHash, Hash, ConsistentHash:
+		return g == b.backup || b.plan.method != IPHash && len(q.Key) == 0
+	}
+	return false
 }
 
 // home takes a place on the first of q.Homes that may be used, or gives -1. Source: nginx, ngx_http_upstream_get_rr_peer_by_sid,

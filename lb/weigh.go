@@ -188,6 +188,27 @@ func (w *weighing) hear(g *group) (news bool) {
 	return news
 }
 
+// stick counts a place that a session has taken on p as a pick by its turn, unless p is that much behind already: many requests of
+// sessions shall not keep others from it for long. Whoever does not get the lock lets it be. Source: nginx, ngx_http_upstream_get_peer.
+func (g *group) stick(p *peer, q *Query) {
+	w := g.tryWeigh()
+	if w == nil {
+		return
+	}
+	defer w.lock.Store(false)
+	g.look(q.NowNs)
+	w.hear(g)
+	if m := &w.members[p.rank]; w.line != nil || m.current > m.weight-g.all {
+		w.wake(g, uint32(g.cursor.Load()))
+		g.line.Store(nil)
+		if m.current > m.weight-g.all {
+			can, dead, _ := g.candidates(q, false)
+			w.dead, w.quiet = dead, 0
+			w.members.pay(can|1<<p.rank, p.rank)
+		}
+	}
+}
+
 // wake ends the line: it works out the weights before the pick of tick t.
 func (w *weighing) wake(g *group, t uint32) {
 	line := w.line
@@ -264,6 +285,18 @@ func (w *weights) heaviest(among uint32) (best int, full bool) {
 	}
 	w[best].current -= total
 	return best, full
+}
+
+// pay has some members gain their weights and one of them pay for all.
+func (w *weights) pay(among, who uint32) {
+	var total int64
+	for x := among; x != 0; x &= x - 1 {
+		m := &w[bits.TrailingZeros32(x)%mostWeighed]
+		m.current += m.effective
+		total += m.effective
+		m.effective = min(m.effective+1, m.weight)
+	}
+	w[who%mostWeighed].current -= total
 }
 
 // settle makes the turn that follows from the weights if it is one: picks that bring the weights back to what they are.

@@ -55,6 +55,11 @@ func (n *plain) begin(key string) {
 }
 
 func (n *plain) pick(now int64, tried map[int]bool, key string) int {
+	return n.pickIn(n.groups[:], now, tried, key)
+}
+
+// pickIn picks in some of the groups, one after the other.
+func (n *plain) pickIn(groups [][]int, now int64, tried map[int]bool, key string) int {
 	for ; n.by == ConsistentHash && key != "" && len(n.ring) > 0 && n.misses <= 20; n.misses++ {
 		name := n.peers[n.ring[n.at%len(n.ring)].owner()].Name
 		if i := n.pickOf(n.groups[0], now, tried, func(i int) bool { return n.peers[i].Name == name }); i >= 0 {
@@ -62,7 +67,7 @@ func (n *plain) pick(now int64, tried map[int]bool, key string) int {
 		}
 		n.at++
 	}
-	for _, group := range n.groups {
+	for _, group := range groups {
 		if i := n.pickOf(group, now, tried, func(int) bool { return true }); i >= 0 {
 			return i
 		}
@@ -70,16 +75,66 @@ func (n *plain) pick(now int64, tried map[int]bool, key string) int {
 	return -1
 }
 
-// pickOf picks among those of a group that are meant.
-func (n *plain) pickOf(group []int, now int64, tried map[int]bool, meant func(i int) bool) int {
-	var can []int
+// session picks for a session that is on home.
+func (n *plain) session(now int64, tried map[int]bool, key string, home int) int {
+	group := n.groups[0]
+	if n.peers[home].Backup {
+		if i := n.pickIn(n.groups[:1], now, tried, key); i >= 0 {
+			return i
+		}
+		group = n.groups[1]
+	}
+	if !slices.Contains(n.usable(group, now, tried), home) {
+		return n.pick(now, tried, key)
+	}
+	low := n.peers[home].Weight
+	for _, p := range n.peers {
+		if p.Backup == n.peers[home].Backup {
+			low -= p.Weight
+		}
+	}
+	if s := &n.of[home]; s.current > low && (n.by == RoundRobin || n.by == ConsistentHash && (key == "" || n.peers[home].Backup)) {
+		for _, i := range n.usable(group, now, tried) {
+			s.current -= n.gain(i)
+		}
+	}
+	return n.take(home, now, tried)
+}
+
+// usable are those of a group that may be used.
+func (n *plain) usable(group []int, now int64, tried map[int]bool) (can []int) {
 	for _, i := range group {
 		p, s := &n.peers[i], &n.of[i]
-		if !meant(i) || tried[i] || p.MaxFails > 0 && s.fails >= p.MaxFails && now-s.checked <= p.FailTimeoutNs || p.MaxConns > 0 && s.conns >= p.MaxConns {
-			continue
+		if !tried[i] && (p.MaxFails == 0 || s.fails < p.MaxFails || now-s.checked > p.FailTimeoutNs) && (p.MaxConns == 0 || s.conns < p.MaxConns) {
+			can = append(can, i)
 		}
-		can = append(can, i)
 	}
+	return can
+}
+
+// gain has a peer gain its weight, and gives that.
+func (n *plain) gain(i int) int {
+	s := &n.of[i]
+	by := s.effective
+	s.current += by
+	s.effective = min(s.effective+1, n.peers[i].Weight)
+	return by
+}
+
+// take takes a place.
+func (n *plain) take(i int, now int64, tried map[int]bool) int {
+	s := &n.of[i]
+	if now-s.checked > n.peers[i].FailTimeoutNs {
+		s.checked = now
+	}
+	s.conns++
+	tried[i] = true
+	return i
+}
+
+// pickOf picks among those of a group that are meant.
+func (n *plain) pickOf(group []int, now int64, tried map[int]bool, meant func(i int) bool) int {
+	can := slices.DeleteFunc(n.usable(group, now, tried), func(i int) bool { return !meant(i) })
 	if n.by == LeastConn && len(can) > 0 {
 		least := can[:1:1]
 		for _, i := range can[1:] {
@@ -94,27 +149,18 @@ func (n *plain) pickOf(group []int, now int64, tried map[int]bool, meant func(i 
 	}
 	best, total := -1, 0
 	for _, i := range can {
-		s := &n.of[i]
 		if n.by == LeastConn && len(can) == 1 {
 			best = i
 			break
 		}
-		s.current += s.effective
-		total += s.effective
-		s.effective = min(s.effective+1, n.peers[i].Weight)
-		if best < 0 || s.current > n.of[best].current {
+		total += n.gain(i)
+		if best < 0 || n.of[i].current > n.of[best].current {
 			best = i
 		}
 	}
 	if best >= 0 {
-		s := &n.of[best]
-		s.current -= total
-		if now-s.checked > n.peers[best].FailTimeoutNs {
-			s.checked = now
-		}
-		s.conns++
-		tried[best] = true
-		return best
+		n.of[best].current -= total
+		return n.take(best, now, tried)
 	}
 	return -1
 }
@@ -135,7 +181,8 @@ func (n *plain) done(i int, now int64, ok bool) {
 	}
 }
 
-// TestOrderIsNginx: a small upstream gives the peers in nginx's order, whatever fails, is full, is tried again or comes back.
+// TestOrderIsNginx: a small upstream gives the peers in nginx's order, whatever fails, is full, is tried again, comes back or is taken
+// by sessions.
 func TestOrderIsNginx(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := rapid.SampledFrom([]Method{RoundRobin, LeastConn, ConsistentHash}).Draw(t, "method")
@@ -153,16 +200,33 @@ func TestOrderIsNginx(t *testing.T) {
 			})
 			b.live = append(b.live, new(Live))
 		}
-		b.Picker = NewPlan(m, b.peers).Bind(b.live, &b.cur)
+		var taker Taker
+		b.Picker, taker = NewPlan(m, b.peers).BindTaker(b.live, &b.cur)
 		want := newPlain(m, b.peers)
 		var held []int
 		tried := map[int]bool{}
-		n := 0
+		n, home := 0, -1 // of the session
 		ask := func() int {
 			n++
-			i := b.again()
-			if w := want.pick(b.now, tried, string(b.q.Key)); i != w {
-				t.Fatalf("%+v: pick %d is %d, want %d; nginx has %+v", b.peers, n, i, w, want.of)
+			i, w := -1, -1
+			if home < 0 {
+				i, w = b.again(), want.pick(b.now, tried, string(b.q.Key))
+			} else {
+				w = want.session(b.now, tried, string(b.q.Key), home)
+				b.q.NowNs = b.now
+				switch {
+				case b.peers[home].Backup:
+					b.q.Homes = []int{home}
+					i = b.again()
+					b.q.Homes = nil
+				case taker.Take(home, &b.q):
+					i = home
+				default:
+					i = b.again()
+				}
+			}
+			if i != w {
+				t.Fatalf("%+v: pick %d is %d, want %d; home %d, nginx has %+v", b.peers, n, i, w, home, want.of)
 			}
 			if i >= 0 {
 				held = append(held, i)
@@ -174,6 +238,10 @@ func TestOrderIsNginx(t *testing.T) {
 			clear(tried)
 			b.q.Key = []byte(rapid.SampledFrom([]string{"", "0", "1", "2", "3", "4"}).Draw(t, "key"))
 			want.begin(string(b.q.Key))
+			home = -1
+			if rapid.IntRange(0, 3).Draw(t, "session") == 0 {
+				home = rapid.IntRange(0, len(b.peers)-1).Draw(t, "home")
+			}
 		}
 		end := func(k int, ok bool) {
 			i := held[k]
