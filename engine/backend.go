@@ -335,6 +335,7 @@ func (ex *exchange) late() bool {
 // failUpstream gives up on the backend and answers with status.
 func (ex *exchange) failUpstream(status int) bool {
 	ex.dropBackend()
+	ex.learnsLeft()
 	ex.leave(upstream.Neither)
 	return ex.fail(status)
 }

@@ -168,3 +168,22 @@ func TestStickyLearnLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestStickyLearnIntercepted: an error that an error page takes the place of is an answer of the session's server like any other, but
+// with "header", which it does not come to.
+func TestStickyLearnIntercepted(t *testing.T) {
+	bad := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+		_, err := io.WriteString(w, "HTTP/1.1 500 X\r\nContent-Length: 0\r\nSet-Cookie: sid=one\r\n\r\n")
+		return err == nil
+	})
+	for param, want := range map[string]int{"": 1, "header": 0} {
+		r := newRig(t, 1, "upstream u { sticky learn create=$upstream_cookie_sid lookup=$cookie_sid zone=z:1m "+param+"; server "+bad+`; }
+server { listen 127.0.0.1:0; location / { proxy_pass http://u; error_page 500 =200 /own; proxy_intercept_errors on; }
+location /own { return 200 own; } }`)
+		(&session{r: r}).ask("/")
+		u := r.store.Load().Lookup([]byte("u"))
+		if got := u.Session([]byte("one"), upstream.NowNs()); len(got) != want {
+			t.Errorf("%q: the session is at %v", param, got)
+		}
+	}
+}

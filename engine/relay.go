@@ -90,6 +90,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 		}
 		t.ResponseNs = l.nowNs - ex.tryNs
 		ex.dropBackend()
+		ex.learnsLeft()
 		ex.leave(upstream.OK)
 		return ex.fail(status)
 	}

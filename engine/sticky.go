@@ -80,8 +80,8 @@ func (ex *exchange) learn() {
 	}
 }
 
-// learnsLeft has the session learned of a request that ends before its answer, as its client left (nginx: its peer is freed
-// without a failure, ngx_http_upstream_sticky_free_peer).
+// learnsLeft has the session learned of a request that ends without the server's answer, and without a failure of it: its client left,
+// or an error page takes the answer's place (nginx: its peer is freed without a failure, ngx_http_upstream_sticky_free_peer).
 func (ex *exchange) learnsLeft() {
 	if s := ex.up.Sticky; s != nil && s.Learn != nil && !s.Learn.Header {
 		ex.learns = true
