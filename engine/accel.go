@@ -32,17 +32,17 @@ func (ex *exchange) accelTarget() []byte {
 func (ex *exchange) accelRedirect(target []byte) bool {
 	h := &ex.resp
 	ex.kept = nil
+	if ex.up.Sticky != nil {
+		if line := ex.appendSticky(nil); line != nil {
+			ex.kept = append(ex.kept, keptField{"Set-Cookie", line})
+		}
+	}
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		for _, name := range keptNames {
 			if codec.EqualFold(f.Name.In(h.Buf), name) {
 				ex.kept = append(ex.kept, keptField{name, codec.AppendField(nil, h.Buf, f)})
 			}
-		}
-	}
-	if ex.up.Sticky != nil {
-		if line := ex.appendSticky(nil); line != nil {
-			ex.kept = append(ex.kept, keptField{"Set-Cookie", line})
 		}
 	}
 	ex.try().ResponseNs = ex.l.nowNs - ex.tryNs
@@ -60,6 +60,17 @@ func (ex *exchange) unkeep(name string) {
 		}
 	}
 	ex.kept = kept
+}
+
+// appendKept appends the kept fields of a name in front of those of the answer, and forgets them.
+func (ex *exchange) appendKept(dst []byte, name string) []byte {
+	for i := range ex.kept {
+		if ex.kept[i].name == name {
+			dst = append(dst, ex.kept[i].line...)
+		}
+	}
+	ex.unkeep(name)
+	return dst
 }
 
 // unkeepAnswered forgets the kept fields that the answer of the backend has itself; cookies add up.

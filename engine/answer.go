@@ -169,6 +169,9 @@ func (ex *exchange) fail(status int) bool {
 		ex.cut = true
 		return ex.to(phDone)
 	}
+	if ex.owed != nil {
+		ex.kept, ex.owed = append(ex.kept, keptField{"Set-Cookie", ex.owed}), nil
+	}
 	switch status {
 	case 400, 408, 413, 414, 494, 500, 501, 505:
 		ex.keepConn = false // as ngx_http_special_response_handler, with or without an error_page

@@ -318,6 +318,7 @@ func (ex *exchange) next(reason site.Next, status int, o upstream.Outcome) bool 
 		reason |= site.NextNonIdempotent
 	}
 	ex.dropBackend()
+	ex.oweCookie()
 	ex.leave(o)
 	if ex.left <= 1 || p.Next&reason != reason || ex.begunBody() || ex.late() {
 		return ex.fail(status)
@@ -336,6 +337,7 @@ func (ex *exchange) late() bool {
 func (ex *exchange) failUpstream(status int) bool {
 	ex.dropBackend()
 	ex.learnsLeft()
+	ex.oweCookie()
 	ex.leave(upstream.Neither)
 	return ex.fail(status)
 }

@@ -107,7 +107,8 @@ type exchange struct {
 	cut        bool // close the client without lingering: the answer could not be completed
 	linger     bool
 	extra      bool        // the backend sent more than its body: not to be kept
-	kept       []keptField // of an answer with X-Accel-Redirect
+	kept       []keptField // of an answer with X-Accel-Redirect, and what was owed
+	owed       []byte      // see oweCookie
 	authFields []byte      // WWW-Authenticate lines for a 401
 
 	upEnd, downEnd tunnelEnd // of a tunnel's client and backend
@@ -165,7 +166,7 @@ func (ex *exchange) begin() {
 	ex.phase = phRoute
 	ex.table, ex.up, ex.b, ex.cur = nil, nil, nil, -1
 	ex.headSent, ex.keepConn, ex.cut, ex.linger, ex.aborted, ex.chunked = false, true, false, false, false, false
-	ex.ownTrailer, ex.paced, ex.kept = false, false, nil
+	ex.ownTrailer, ex.paced, ex.kept, ex.owed = false, false, nil, nil
 	ex.authFields, ex.fresh = ex.authFields[:0], false
 	ex.sentHead = ex.sentHead[:0]
 	r := &ex.r

@@ -91,6 +91,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 		t.ResponseNs = l.nowNs - ex.tryNs
 		ex.dropBackend()
 		ex.learnsLeft()
+		ex.oweCookie()
 		ex.leave(upstream.OK)
 		return ex.fail(status)
 	}
@@ -141,6 +142,13 @@ func (ex *exchange) answerFrom() {
 	}
 	ex.authFields = ex.authFields[:0] // the backend's own stand
 	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
+	if ex.kept != nil {
+		ex.unkeepAnswered()
+		dst = ex.appendKept(dst, "Set-Cookie")
+	}
+	if ex.up.Sticky != nil {
+		dst = ex.appendSticky(dst)
+	}
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if f.ID == codec.ContentLength || h.HopByHop(f) && !(f.ID == codec.Trailer && ex.dec.LeaveTrailer) {
@@ -167,12 +175,6 @@ func (ex *exchange) answerFrom() {
 	length := int64(-1)
 	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && status != 204 && h.Status != 204 {
 		length = h.ContentLength
-	}
-	if ex.kept != nil {
-		ex.unkeepAnswered()
-	}
-	if ex.up.Sticky != nil {
-		dst = ex.appendSticky(dst)
 	}
 	l.wbuf = ex.endHead(dst, length)
 }

@@ -88,11 +88,20 @@ func (ex *exchange) learnsLeft() {
 	}
 }
 
+// oweCookie makes the cookie of a try that is over for an answer of our own, should one follow: to nginx it is set once a server is
+// picked, whatever becomes of that (ngx_http_upstream_sticky_get_peer).
+func (ex *exchange) oweCookie() {
+	if s := ex.up.Sticky; s != nil && s.Cookie != "" && !ex.headSent {
+		ex.owed = ex.appendSticky(nil)
+	}
+}
+
 // appendSticky keeps the session with the server of this answer: it appends the cookie that names it, also where the request came
 // with that, so that its expiry moves on (nginx, ngx_http_upstream_sticky_get_peer), or learns: with "header" and of an upgraded
 // connection at once, else when the answer is over.
 func (ex *exchange) appendSticky(dst []byte) []byte {
 	s := ex.up.Sticky
+	ex.owed = nil
 	if s.Learn != nil {
 		if ex.learns = !s.Learn.Header && ex.resp.Status != 101; !ex.learns {
 			ex.learn()

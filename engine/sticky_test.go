@@ -222,8 +222,8 @@ func TestStickySeveral(t *testing.T) {
 	}
 }
 
-// TestStickyPassed: cookies of the backend stay, sessions hold for WebSockets and for answers with X-Accel-Redirect, and an answer of
-// our own sets nothing.
+// TestStickyPassed: cookies of the backend stay behind the one of the session, sessions hold for WebSockets, for answers with
+// X-Accel-Redirect and for those of our own that take the place of the server's; an answer without a server sets nothing.
 func TestStickyPassed(t *testing.T) {
 	const ours = "s=[0-9a-f]{32}"
 	f := func(answer, target string, status int, want ...string) {
@@ -232,8 +232,10 @@ func TestStickyPassed(t *testing.T) {
 			_, err := io.WriteString(w, answer+"\r\n")
 			return err == nil && answer != ""
 		})
-		r := newRig(t, 1, `upstream u { server `+a+`; sticky cookie s; }
-server { listen 127.0.0.1:0; location /own { return 200 own; } location / { proxy_pass http://u;
+		r := newRig(t, 1, `upstream u { server `+a+`; sticky cookie s; } upstream v { server `+a+` down; sticky cookie s; }
+server { listen 127.0.0.1:0; location /own { return 200 own; } location @more { proxy_pass http://u; }
+location /more { error_page 500 = @more; proxy_intercept_errors on; proxy_pass http://u; }
+location /none { proxy_pass http://v; } location / { error_page 404 /own; proxy_intercept_errors on; proxy_pass http://u;
 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }`)
 		c := r.dial(0)
 		c.send("GET " + target + " HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
@@ -246,12 +248,14 @@ proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }
 			t.Errorf("%q: status %d, cookies %q", answer, resp.StatusCode, set)
 		}
 	}
-	f("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\n", "/", 200, "own=1", ours)
+	f("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\n", "/", 200, ours, "own=1")
 	f("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n", "/", 101, ours)
 	f("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Accel-Redirect: /own\r\n", "/", 200, ours)
 	f("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n", "/", 404, ours)
 	f("", "/own", 200)
-	f("", "/", 502)
+	f("", "/none", 502)
+	f("", "/", 502, ours)
+	f("HTTP/1.1 500 X\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\n", "/more", 500, ours, ours, "own=1")
 }
 
 // TestStickyQueue: requests of a session wait for their turn like all others, except for a server that drains, which nobody else

@@ -25,6 +25,9 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 	}
 	ex.keepConn = false
 	dst := ex.ownFields(ex.statusLine(l.wbuf[:0], 101, h.Reason.In(h.Buf)), true, true)
+	if ex.up.Sticky != nil {
+		dst = ex.appendSticky(dst)
+	}
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		switch f.ID {
@@ -33,9 +36,6 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 			continue
 		}
 		dst = codec.AppendField(dst, h.Buf, f)
-	}
-	if ex.up.Sticky != nil {
-		dst = ex.appendSticky(dst)
 	}
 	dst = append(dst, "Connection: upgrade\r\n\r\n"...)
 	ex.headSent = true

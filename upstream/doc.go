@@ -46,7 +46,8 @@
 //   - The parameter "local" of keepalive is listed and means nothing. In nginx it keeps a location's connections from others, which
 //     may want them otherwise; here they differ by proxy_bind, and are told apart by it anyway, and by proxy_socket_keepalive.
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
-//     machine's id: it survives a restart, tells no address and cannot be made up. It is set with each answer, as in nginx.
+//     machine's id: it survives a restart, tells no address and cannot be made up. It is set with each answer, as in nginx, also with one
+//     of our own after a server was picked, such as 502.
 //   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a
 //     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
 //     zone is called; 160 bytes of the zone's size are a session, and when there is
