@@ -22,7 +22,7 @@ type Learn struct {
 }
 
 const (
-	// sessionBytes is what a session takes in memory, at most; measured with 100,000 of them: 133 (TestSessionBytes).
+	// sessionBytes is what a session takes in memory, at most; measured with 100,000 of them: 150 (TestSessionBytes).
 	sessionBytes = 160
 	// learnTimeout is nginx's default.
 	learnTimeout = 10 * time.Minute
@@ -88,9 +88,9 @@ func sessionZone(v conf.Value) (int, error) {
 }
 
 // sessionTable is the table of "sticky learn": which server each session is on. It belongs to an upstream and outlives the tables in
-// which that stands, whatever becomes of its servers: a session knows its server by Label. It is bounded: one session more, and
-// the one that was not used for the longest time is forgotten. Safe for concurrent use; a lock is held for a few instructions, and
-// one in sixteen of the sessions goes by it. Names are kept as hashes.
+// which that stands, whatever becomes of its servers: a session knows its server by Label, and by its route where that has moved to
+// another address. It is bounded: one session more, and the one that was not used for the longest time is forgotten. Safe for concurrent
+// use; a lock is held for a few instructions, and one in sixteen of the sessions goes by it. Names are kept as hashes.
 type sessionTable struct {
 	shards [16]sessionShard
 }
@@ -107,7 +107,7 @@ type sessionKey [16]byte
 
 type session struct {
 	key          sessionKey
-	label        string
+	label, route string // of its server; see Sticky.names
 	usedNs       int64
 	newer, older *session
 }
@@ -133,9 +133,22 @@ func (u *Upstream) Session(name []byte, nowNs int64) []int {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if e := sh.by[key]; e != nil && nowNs-e.usedNs <= int64(u.Sticky.Learn.timeout) {
-		return u.Sticky.server[e.label]
+		return u.Sticky.at(e)
 	}
 	return nil
+}
+
+// at gives the servers of a session: those of its address, but where they have not its route any more and others have, those. To nginx
+// a server with a route is known by that alone (ngx_http_upstream_init_round_robin_sid).
+func (s *Sticky) at(e *session) []int {
+	at := s.server[e.label]
+	if e.route == "" || len(at) > 0 && s.names[at[0]] == e.route {
+		return at
+	}
+	if by := s.server[e.route]; by != nil {
+		return by
+	}
+	return at
 }
 
 // Learned notes that server i answered at nowNs for the session of a name: it is there from then on, and used. Without create a
@@ -164,7 +177,7 @@ func (u *Upstream) Learned(name []byte, create bool, i int, nowNs int64) {
 		}
 		sh.by[key] = e
 	}
-	e.label, e.usedNs = u.Servers[i].Label, nowNs
+	e.label, e.route, e.usedNs = u.Servers[i].Label, u.Sticky.names[i], nowNs
 	sh.link(e)
 }
 

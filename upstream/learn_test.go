@@ -80,6 +80,30 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// TestLearnRoute: a session goes with the route of its server to another address, and stays with the address while it has the route or
+// nobody has.
+func TestLearnRoute(t *testing.T) {
+	s := storeOf(t, learnBody+"server 127.0.0.1:1 route=a; server 127.0.0.1:2 route=b; server 127.0.0.1:3;")
+	up := func() *Upstream { return s.Load().Lookup([]byte("dy")) }
+	for i, name := range []string{"a", "b", "c"} {
+		up().Learned([]byte(name), true, i, 1)
+	}
+	f := func(body string, a, b, c []int) {
+		t.Helper()
+		set(t, s, "dy", learnBody+body)
+		for name, want := range map[string][]int{"a": a, "b": b, "c": c} {
+			if got := up().Session([]byte(name), 1); !slices.Equal(got, want) {
+				t.Errorf("%s: session %q is on servers %v, want %v", body, name, got, want)
+			}
+		}
+	}
+	f("server 127.0.0.1:3; server 127.0.0.1:4 route=b; server 127.0.0.1:1 route=a;", []int{2}, []int{1}, []int{0})
+	f("server 127.0.0.1:2 route=a; server 127.0.0.1:1 route=b; server 127.0.0.1:3 route=c;", []int{0}, []int{1}, []int{2})
+	f("server 127.0.0.1:4 route=a; server 127.0.0.1:1 route=a; server 127.0.0.1:5 route=b;", []int{1}, []int{2}, nil)
+	f("server 127.0.0.1:1; server 127.0.0.1:2 route=c;", []int{0}, []int{1}, nil)
+	f("server 127.0.0.1:5 route=c;", nil, nil, nil)
+}
+
 // TestLearnBound: the zone bounds the sessions, and those used last stay; a smaller zone takes effect.
 func TestLearnBound(t *testing.T) {
 	s := storeOf(t, "sticky learn create=$a lookup=$b zone=z:64k; server 127.0.0.1:1;")

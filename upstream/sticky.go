@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -30,13 +31,13 @@ type Sticky struct {
 	Transient bool
 	// Routes are what Compiler made of the values of "sticky route": the first that is not empty names the server.
 	Routes []any
-	// Learn is "sticky learn"; nil: none. Servers then go by their Label.
+	// Learn is "sticky learn"; nil: none. Servers then go by their Label and their route.
 	Learn *Learn
 
 	args   []string // as written
 	secret string
-	server map[string][]int // by cookie, route or label
-	names  []string         // cookie of each server
+	server map[string][]int // by cookie, route or label; with Learn by label and, marked as such, by route
+	names  []string         // cookie of each server; with Learn its route, marked
 }
 
 // Attribute is one attribute of a cookie.
@@ -69,16 +70,19 @@ func (s *Sticky) over(servers []ServerSpec) *Sticky {
 	n.names = nil
 	for i := range servers {
 		sv := &servers[i]
-		name := sv.Route
+		name, route := sv.Route, ""
+		if name != "" && s.Routes == nil {
+			route = "route=" + name
+		}
 		switch {
 		case s.Learn != nil:
 			name = sv.Label
-		case s.Cookie != "":
-			of := sv.Label
-			if sv.Route != "" {
-				of = "route=" + sv.Route
+			n.names = append(n.names, route)
+			if route != "" {
+				n.server[route] = append(n.server[route], i)
 			}
-			name = stickyName(s.secret, of)
+		case s.Cookie != "":
+			name = stickyName(s.secret, cmp.Or(route, sv.Label))
 			n.names = append(n.names, name)
 		}
 		if name != "" {
