@@ -34,8 +34,13 @@ var learnParams = []string{"create=$", "lookup=$", "zone=NAME:SIZE", "timeout=",
 // stickyLearn reads "sticky learn create=$VARIABLE... lookup=$VARIABLE... zone=NAME:SIZE [timeout=TIME] [header]".
 func (p *parsing) stickyLearn(s *Sticky, d *conf.Directive) (err error) {
 	l := &Learn{timeout: learnTimeout}
+	seen := map[string]bool{}
 	for i := 1; i < len(d.Args); i++ {
 		key, v, valued := d.Param(i)
+		if seen[key] && (key == "zone" || key == "timeout") { // nginx, ngx_http_upstream_sticky_learn
+			return conf.Errorf(d.Args[i].Pos, "parameter %q of \"sticky\" directive is duplicate", key)
+		}
+		seen[key] = true
 		switch {
 		case valued && key == "create":
 			l.Create, err = p.variable(l.Create, v)

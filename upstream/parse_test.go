@@ -177,6 +177,9 @@ func TestRefused(t *testing.T) {
 	l("lookup=$", "invalid value \"$\" of parameter \"lookup\"")
 	l("lookup=$nosuch", "unknown \"nosuch\" variable")
 	l("create=$a sync", "invalid parameter \"sync\"")
+	l("zone=a:1m zone=b:1m", "body:1:24: parameter \"zone\" of \"sticky\" directive is duplicate")
+	l("timeout=1 timeout=1", "parameter \"timeout\" of \"sticky\" directive is duplicate")
+	l("create=$a create=$b header header", "lacks \"lookup=\"")
 	l("timeout=0", "invalid value \"0\" of parameter \"timeout\"")
 	for _, z := range []string{"z", "z:", ":1m", "z:31k", "z:x", ""} {
 		l("zone="+z, "invalid value \""+z+"\" of parameter \"zone\"")
