@@ -98,7 +98,7 @@
 //
 //   - In groups of more than 16 members a failure does not lower a peer's weight for a while: that takes a look at all of them in
 //     every pick. Both leave a peer out after max_fails failures.
-//   - What sessions take does not move the turn of larger groups, nor where the peer drains; in nginx the others gain by the latter.
+//   - What sessions take does not move the turn of larger groups, nor where the peer drains, which in nginx moves it once.
 //   - Time is in nanoseconds; nginx compares whole seconds, so its fail_timeout lasts up to a second longer, and
 //     fail_timeout=0 leaves a peer out until the second is over, here not at all.
 //   - least_time inflight takes the mean age of the requests in flight as it is; nginx smooths it over the picks.

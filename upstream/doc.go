@@ -52,8 +52,8 @@
 //     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
 //     zone is called; 160 bytes of the zone's size are a session, and when there is
 //     room for no more the one that was not used for the longest time is forgotten, in each of sixteen parts.
-//   - Of several servers with one route, or one address, a client's connection goes to one of them, by its number; nginx goes by
-//     their weights. In the queue a session goes before others to a server that drains, which is none that they wait for.
+//   - Of several servers with one route, or one address, a client's connection goes to one of them, by its number; in nginx
+//     the first of them has all. In the queue a session goes before others to a server that drains, which is none that they wait for.
 //   - The try of a session at a server that drains comes on top of those that the other servers are good for; nginx counts it among
 //     them, so that it may have no other. proxy_next_upstream_tries bounds all of them.
 //   - slow_start begins also when a server comes to an upstream that is there already, and its sum is bounded (package lb).
