@@ -12,14 +12,13 @@ import (
 // pickSticky picks the server that the request's session sticks to, and any other when it has none or that one may not be used
 // now: a backup may not while there is a primary that may, so that sessions leave the backups when the primaries are back.
 // Without turn, while others wait in the upstream's queue before this request, only a server that drains is taken: it is none that
-// they wait for, and no primary was of use to them. Of several servers of one name a client's conn goes to one, and to the next
-// when that may not be used.
+// they wait for, and no primary was of use to them. Of several servers of one name it is the first that may be used, for all
+// connections of a client.
 func (ex *exchange) pickSticky(turn bool) int {
 	up, q := ex.up, &ex.query
 	servers := ex.homes()
 	backups := q.Homes[:0]
-	for k := range servers {
-		i := servers[(int(ex.c.serial%uint64(len(servers)))+k)%len(servers)]
+	for _, i := range servers {
 		s := up.Servers[i]
 		switch {
 		case turn && s.Backup:

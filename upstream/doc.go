@@ -46,14 +46,15 @@
 //   - The parameter "local" of keepalive is listed and means nothing. In nginx it keeps a location's connections from others, which
 //     may want them otherwise; here they differ by proxy_bind, and are told apart by it anyway, and by proxy_socket_keepalive.
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
-//     machine's id: it survives a restart, tells no address and cannot be made up. It is set with each answer, as in nginx, also with one
+//     machine's id: it survives a restart, tells no address and cannot be made up. A cookie that is the route itself, as nginx gives it, is taken
+//     as well. It is set with each answer, as in nginx, also with one
 //     of our own after a server was picked, such as 502.
 //   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a
 //     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
 //     zone is called; 160 bytes of the zone's size are a session, and when there is
 //     room for no more the one that was not used for the longest time is forgotten, in each of sixteen parts.
-//   - Of several servers with one route, or one address, a client's connection goes to one of them, by its number; in nginx
-//     the first of them has all. In the queue a session goes before others to a server that drains, which is none that they wait for.
+//   - Of several servers with one route, or one address, the first that may be used has all sessions; in nginx the first
+//     or any other server. In the queue a session goes before others to a server that drains, which is none that they wait for.
 //   - The try of a session at a server that drains comes on top of those that the other servers are good for; nginx counts it among
 //     them, so that it may have no other. proxy_next_upstream_tries bounds all of them.
 //   - slow_start begins also when a server comes to an upstream that is there already, and its sum is bounded (package lb).

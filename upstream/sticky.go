@@ -82,6 +82,9 @@ func (s *Sticky) over(servers []ServerSpec) *Sticky {
 				n.server[route] = append(n.server[route], i)
 			}
 		case s.Cookie != "":
+			if name != "" { // as a cookie that nginx has given
+				n.server[name] = append(n.server[name], i)
+			}
 			name = stickyName(s.secret, cmp.Or(route, sv.Label))
 			n.names = append(n.names, name)
 		}
