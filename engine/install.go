@@ -19,7 +19,7 @@ type installed struct {
 	site      *site.Site
 	listeners map[string]*listener
 	logs      map[string]*logFile
-	implicit  map[string]*upstream.Upstream // proxy_pass to names that were resolved at load, by "name:port"
+	implicit  map[string]*upstream.Upstream // proxy_pass to names that were resolved at load, by implicitKey
 	refs      atomic.Int64                  // connections, and 1 while in force
 	// next is the site that took this one's place, nil while in force; lost are the upstreams, by upstream.Key, that went from the
 	// table with it. Requests that are still routed by this one find them here; of all others they find what the table has now.
@@ -202,8 +202,7 @@ func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
 	for i, a := range addrs {
 		servers[i] = newServer(netip.AddrPortFrom(a, port), "")
 	}
-	key := fmt.Sprintf("%s:%d", host, port)
-	p.inst.implicit[key] = outside(key, servers...)
+	p.inst.implicit[string(implicitKey(nil, []byte(host), port))] = outside(fmt.Sprintf("%s:%d", host, port), servers...)
 }
 
 // Install makes p the site in force: new connections and requests see it, sockets that are no longer named are closed,

@@ -82,9 +82,7 @@ func (ex *exchange) implicit() *upstream.Upstream {
 	if t.Unix != "" {
 		key = append(append(key, "unix:"...), t.Unix...)
 	} else {
-		key = append(key, t.Name...)
-		key = append(key, ':')
-		key = codec.AppendUint(key, uint64(ex.r.ProxyPort))
+		key = implicitKey(key, t.Name, ex.r.ProxyPort)
 	}
 	ex.aux = key
 	if up := ex.site.implicit[string(key)]; up != nil {
@@ -107,6 +105,17 @@ func (ex *exchange) implicit() *upstream.Upstream {
 	up := outside(string(key), srv)
 	l.implicit[string(key)] = up
 	return up
+}
+
+// implicitKey appends "name:port" to dst with the letters A to Z of the name lowered: names are the same in any case.
+func implicitKey(dst, name []byte, port uint16) []byte {
+	for _, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return codec.AppendUint(append(dst, ':'), uint64(port))
 }
 
 // outside makes an upstream that stands in no table but is used again; it keeps idle connections as one without

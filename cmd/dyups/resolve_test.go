@@ -378,3 +378,18 @@ func TestStrictDNS(t *testing.T) {
 		t.Errorf("silent name servers held -t up for %v", took)
 	}
 }
+
+// TestLiteralInAnyCase: a name of proxy_pass that was looked up at load is the same in any case where a variable gives it,
+// and needs no resolver then.
+func TestLiteralInAnyCase(t *testing.T) {
+	port := namedOn(t, "127.0.0.1")
+	p := serve(t, `
+server { listen 127.0.0.1:{proxy};
+  location = /fixed { proxy_pass http://LocalHost:`+port+`; }
+  location / { proxy_pass http://$http_host:`+port+`; } }`)
+	for _, host := range []string{"LocalHost", "localhost", "LOCALHOST"} {
+		if got := p.get(host); got != "127.0.0.1" {
+			t.Errorf("%s answers %s", host, got)
+		}
+	}
+}
