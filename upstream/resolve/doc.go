@@ -40,7 +40,8 @@
 // stay keep their state and their idle connections.
 //
 //   - When a look-up fails, in whatever way, the last good answer stays, which is told once, and the name is asked for
-//     again after 1 s, 2 s and so on up to 10 s, half of it by chance. That a name does not exist is a failure too: nginx
+//     again after 1 s, 2 s and so on up to 10 s, or up to valid= where there is no such name and up to resolver_timeout in
+//     other cases if that is less; half of it by chance. That a name does not exist is a failure too: nginx
 //     takes such a server out, but an operator who wants that has the API, and a zone that was loaded badly must not
 //     take a site down. Addresses of a family that "ipv4=off" or "ipv6=off" rules out go at once, whoever gave them.
 //   - "service=" asks for SRV records (RFC 2782). As in nginx (ngx_http_upstream_zone_resolve_handler) records of the best

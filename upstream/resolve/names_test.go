@@ -2,6 +2,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -467,14 +468,30 @@ func TestPauses(t *testing.T) {
 	f(30*time.Second, 0, 30*time.Second, 33*time.Second)
 	f(68*365*24*time.Hour, 0, time.Hour, 66*time.Minute)
 	f(24*time.Hour, 24*time.Hour, 24*time.Hour, 27*time.Hour)
-	for failures, want := range []time.Duration{1: time.Second, 2: 2 * time.Second, 4: 8 * time.Second, 5: 10 * time.Second, 1000: 10 * time.Second} {
-		if want == 0 {
-			continue
-		}
-		for range 200 {
-			if d := n.backoff(failures); d < want/2 || d > want {
-				t.Fatalf("pause %v after %d failures, want %v to %v", d, failures, want/2, want)
+	after := func(cfg *Config, code int, wants ...time.Duration) {
+		t.Helper()
+		for i, want := range wants {
+			for range 200 {
+				if d := n.backoff(cfg, &Error{"a.test", code}, i+1); d < want/2 || d > want {
+					t.Fatalf("pause %v after %d failures, want %v to %v", d, i+1, want/2, want)
+				}
 			}
 		}
+	}
+	const s = time.Second
+	for _, code := range []int{codeFailure, codeNotFound, codeTimedOut} {
+		after(&Config{}, code, s, 2*s, 4*s, 8*s, 10*s, 10*s)
+		after(&Config{Timeout: upstream.NoTimeout}, code, s, 2*s, 4*s, 8*s, 10*s, 10*s)
+		after(&Config{Valid: time.Hour, Timeout: time.Hour}, code, s, 2*s, 4*s, 8*s, 10*s, 10*s)
+		after(&Config{Valid: 3 * s, Timeout: 3 * s}, code, s, 2*s, 3*s, 3*s)
+		after(&Config{Valid: s / 2, Timeout: s / 2}, code, s, s, s)
+	}
+	after(&Config{Valid: s, Timeout: 5 * s}, codeNotFound, s, s, s)
+	after(&Config{Valid: s, Timeout: 5 * s}, codeFailure, s, 2*s, 4*s, 5*s)
+	if d := n.backoff(&Config{Valid: s, Timeout: time.Minute}, errors.New("no file"), 1000); d < 5*s || d > 10*s {
+		t.Errorf("pause %v after a failure of another kind", d)
+	}
+	if d := n.backoff(&Config{}, &Error{"a.test", codeFailure}, 1000); d < 5*s || d > 10*s {
+		t.Errorf("pause %v after a thousand failures", d)
 	}
 }

@@ -20,7 +20,7 @@ const (
 	// as it says, up to 68 years. "valid=" is not bounded.
 	longestPause = time.Hour
 	// longestBackoff bounds the pause after failures, which begins at leastPause and doubles: it is how long after the end
-	// of an outage a name may still have its old servers, or none. nginx waits for resolver_timeout.
+	// of an outage a name may still have its old servers, or none. It is what nginx waits for a name that does not exist.
 	longestBackoff = 10 * time.Second
 )
 
@@ -54,7 +54,7 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 				}
 				n.log(levelWarn, text)
 			}
-			pause(ctx, n.backoff(failures))
+			pause(ctx, n.backoff(t.cfg, err, failures))
 		}
 	}
 }
@@ -70,9 +70,17 @@ func (n *Names) pauseFor(cfg *Config, expires time.Time) time.Duration {
 	return d + rand.N(d/10+1)
 }
 
-// backoff is the pause after so many failures in a row, half of it by chance.
-func (n *Names) backoff(failures int) time.Duration {
+// backoff is the pause after so many failures in a row, of which err is the last one; half of it by chance. It is no longer
+// than that of nginx (ngx_http_upstream_zone_resolve_handler): "valid=" when there is no such name, else resolver_timeout.
+func (n *Names) backoff(cfg *Config, err error, failures int) time.Duration {
+	bound := cfg.Timeout
+	if e := (*Error)(nil); errors.As(err, &e) && e.Code == codeNotFound {
+		bound = cfg.Valid
+	}
 	d := longestBackoff
+	if bound > 0 {
+		d = min(d, max(bound, n.least))
+	}
 	if shift := failures - 1; shift < 10 {
 		d = min(d, n.least<<shift)
 	}
