@@ -64,12 +64,12 @@ func (a Address) compare(b Address) int {
 	return a.Weight - b.Weight
 }
 
-// Canonical sorts addresses, those of the best priority first, and drops the second of two equal ones; it works in place.
-// Name servers rotate their answers, and an answer that differs in order only must not look like a change; besides, two
-// proxies that know the same addresses then spread "hash" alike.
+// Canonical sorts addresses, those of the best priority first; it works in place. Name servers rotate their answers, and an
+// answer that differs in order only must not look like a change; besides, two proxies that know the same addresses then
+// spread "hash" alike. What is listed twice stays so, and is two servers, as in nginx (ngx_http_upstream_zone_resolve_handler).
 func Canonical(addrs []Address) []Address {
 	slices.SortFunc(addrs, Address.compare)
-	return slices.Compact(addrs)
+	return addrs
 }
 
 // named is a server line whose addresses are looked up while dyups runs.

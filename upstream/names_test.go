@@ -77,11 +77,12 @@ func TestResolved(t *testing.T) {
 	}
 	f("server a.test resolve;", "")
 	f("server a.test:81 resolve;", "127.0.0.1:81", "127.0.0.1")
-	f("server a.test resolve;", "127.0.0.1:80 127.0.0.2:80 [::1]:80", "::1", "127.0.0.2", "127.0.0.1", "127.0.0.2")
+	f("server a.test resolve;", "127.0.0.1:80 127.0.0.2:80 127.0.0.2:80 [::1]:80", "::1", "127.0.0.2", "127.0.0.1", "127.0.0.2")
 	f("server 127.0.0.9; server a.test:81 resolve weight=2 backup; server unix:/s;",
 		"127.0.0.9:80 127.0.0.1:81*2! 127.0.0.2:81*2! unix:/s", "127.0.0.1", "127.0.0.2")
 	f("server a.test resolve; server b.test resolve backup;", "127.0.0.1:80 127.0.0.1:80!", "127.0.0.1")
 	f("server a.test resolve service=http;", "127.0.0.2:82 127.0.0.1:81!", "127.0.0.1:81!", "127.0.0.2:82")
+	f("server a.test resolve service=http;", "127.0.0.1:81 127.0.0.1:81", "127.0.0.1:81", "127.0.0.1:81")
 	f("server 127.0.0.1 resolve;", "127.0.0.1:80", "127.0.0.2")
 }
 
