@@ -35,7 +35,7 @@ type Name struct {
 }
 
 // Address is one server that a Name stands for. Port, Weight, Target and Backup come from SRV records and are zero
-// otherwise: then the line says what holds.
+// otherwise: then the line says what holds. The port of a service is that of its record, also 0.
 type Address struct {
 	Addr   netip.Addr
 	Port   uint16
@@ -244,8 +244,8 @@ func (s *Spec) replace(with func(i int, n *named, was []ServerSpec) []ServerSpec
 func (n *named) at(a Address) ServerSpec {
 	s := n.server
 	port := n.port
-	if a.Port != 0 {
-		port = a.Port
+	if n.service != "" {
+		port = a.Port // also 0, to which no connection can be made: the line has no port
 	}
 	s.Addr = netip.AddrPortFrom(a.Addr, port)
 	s.Label = s.Addr.String()

@@ -83,6 +83,7 @@ func TestResolved(t *testing.T) {
 	f("server a.test resolve; server b.test resolve backup;", "127.0.0.1:80 127.0.0.1:80!", "127.0.0.1")
 	f("server a.test resolve service=http;", "127.0.0.2:82 127.0.0.1:81!", "127.0.0.1:81!", "127.0.0.2:82")
 	f("server a.test resolve service=http;", "127.0.0.1:81 127.0.0.1:81", "127.0.0.1:81", "127.0.0.1:81")
+	f("server a.test resolve service=http;", "127.0.0.1:0 127.0.0.2:81", "127.0.0.1:0", "127.0.0.2:81")
 	f("server 127.0.0.1 resolve;", "127.0.0.1:80", "127.0.0.2")
 }
 
