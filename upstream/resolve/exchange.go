@@ -125,7 +125,8 @@ type reply struct {
 // query asks one question, of server number first and those after it, until one answers, be it with an error. Silence
 // has the next server asked as well and ends no attempt, maxOpen permitting: an answer counts however late it is, as in
 // nginx, until ctx ends. An error is not followed by another server (nginx: the next look-up, which is another server's
-// turn, may fare better), except that of the system's servers each is asked whose predecessor has failed (resolver(5)).
+// turn, may fare better), except that of the system's servers each is asked whose predecessor has failed (resolver(5)), and
+// that an answer which says nothing of the name counts only when every server has given such a one.
 func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn string, qtype uint16) (msg *dns.Msg, code int) {
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -135,6 +136,7 @@ func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn strin
 	var ends [maxOpen]context.CancelFunc
 	silence := time.NewTimer(r.silence)
 	defer silence.Stop()
+	useless := 0 // servers that have said nothing of the name, in the first round
 	for last := 0; ; last++ {
 		place := last
 		if last >= maxOpen {
@@ -158,6 +160,13 @@ func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn strin
 				case a.err != nil:
 				case a.msg.Rcode == dns.RcodeSuccess:
 					return a.msg, 0
+				case !cfg.System && saysNothing(a.msg):
+					if a.i < len(cfg.Servers) {
+						useless++
+					}
+					if useless == len(cfg.Servers) {
+						return nil, a.msg.Rcode
+					}
 				case !cfg.System || a.msg.Rcode == dns.RcodeNameError || a.i+1 >= len(cfg.Servers):
 					return nil, a.msg.Rcode
 				}
@@ -170,6 +179,12 @@ func (r *Resolver) query(ctx context.Context, cfg *Config, first int, fqdn strin
 			}
 		}
 	}
+}
+
+// saysNothing reports whether msg is an error that nginx does not take for an answer (ngx_resolver_process_response): the
+// server could not read the question, or the code is none of RFC 1035.
+func saysNothing(msg *dns.Msg) bool {
+	return msg.Rcode == dns.RcodeFormatError || msg.Rcode > dns.RcodeRefused
 }
 
 // pause waits for d or until ctx is done.

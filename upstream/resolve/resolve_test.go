@@ -25,6 +25,7 @@ type stub struct {
 	tcp   atomic.Int64
 	mute  atomic.Bool // questions are counted and not answered
 	sick  atomic.Bool // answers are server failures
+	odd   atomic.Bool // "form." and "auth." are answered with codes that say nothing of the name
 	mu    sync.Mutex
 	zone  []dns.RR
 }
@@ -124,6 +125,10 @@ func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg) {
 		return
 	case "fail.":
 		m.Rcode = dns.RcodeServerFailure
+	case "form.", "auth.":
+		if s.odd.Load() {
+			m.Rcode, m.Answer = map[string]int{"form.": dns.RcodeFormatError, "auth.": dns.RcodeNotAuth}[name], nil
+		}
 	case "half.":
 		if q.Question[0].Qtype == dns.TypeAAAA {
 			m.Rcode, m.Answer = dns.RcodeRefused, nil
@@ -447,6 +452,29 @@ func TestErrorIsAnswer(t *testing.T) {
 		t.Errorf("the second Lookup(\"one\") = %s", got)
 	}
 	f("fail", "fail could not be resolved (2: Server failure)")
+}
+
+// An answer that says nothing of the name has the next server asked; when none has another one it is the answer.
+func TestUselessAnswer(t *testing.T) {
+	zone := []string{"form. 60 A 127.0.0.1", "auth. 60 A 127.0.0.1"}
+	bad, worse, good := newStub(t, zone...), newStub(t, zone...), newStub(t, zone...)
+	bad.odd.Store(true)
+	worse.odd.Store(true)
+	for _, name := range []string{"form", "auth"} {
+		f := func(want string, servers ...string) {
+			t.Helper()
+			r := New(0)
+			defer r.Close()
+			if got := text(t, r, &Config{Servers: servers, IPv4: true, Timeout: 10 * time.Second}, name); got != want {
+				t.Errorf("Lookup(%q) = %s, want %s", name, got, want)
+			}
+		}
+		f("127.0.0.1", bad.addr, good.addr)
+		f("127.0.0.1", bad.addr, worse.addr, good.addr)
+		code := map[string]string{"form": "1: Format error", "auth": "9: Unknown error"}[name]
+		f(name+" could not be resolved ("+code+")", bad.addr)
+		f(name+" could not be resolved ("+code+")", bad.addr, worse.addr)
+	}
 }
 
 // A name server that drops AAAA questions does not hold up the A records for the whole timeout.
