@@ -104,3 +104,23 @@ func TestRetryByTheTableInForce(t *testing.T) {
 	f("alone", "server BAD;", "server GOOD;", 1, "good")
 	f("alone, deleted", "server BAD;", "", 1, "")
 }
+
+// TestProxyHostForgotten: $proxy_host and $proxy_port are those of the location that proxies, and nobody's after an internal
+// redirect away from it, whose target may still name them.
+func TestProxyHostForgotten(t *testing.T) {
+	p := serve(t, `
+upstream u { server 127.0.0.1:1; }
+server { listen 127.0.0.1:{proxy}; server_name path;
+  error_page 502 =200 /e?$proxy_host;
+  location / { proxy_pass http://u; }
+  location = /e { return 200 "$args [$proxy_host:$proxy_port]"; } }
+server { listen 127.0.0.1:{proxy}; server_name named;
+  error_page 502 =200 @e;
+  location / { proxy_pass http://u; }
+  location @e { return 200 "[$proxy_host:$proxy_port]"; } }`)
+	for host, want := range map[string]string{"path": "u [:]", "named": "[:]"} {
+		if got := p.get(host); got != want {
+			t.Errorf("%s answers %q, want %q", host, got, want)
+		}
+	}
+}

@@ -169,6 +169,7 @@ func (r *Request) toURI(uri, args []byte) *Action {
 		return r.fail(500, "rewrite or internal redirection cycle while internally redirecting")
 	}
 	r.URI, r.Args = uri, args
+	r.ProxyHost, r.ProxyPort = nil, 0 // what nginx's modules knew is forgotten
 	p.internal, p.validURI, p.validLoc, p.resume = true, false, true, false
 	return r.route(false)
 }
@@ -189,6 +190,7 @@ func (r *Request) toNamed(name []byte) *Action {
 		return r.fail(500, "could not find named location")
 	}
 	p.internal, p.uriChanged, p.resume = true, false, false
+	r.ProxyHost, r.ProxyPort = nil, 0
 	r.Loc = loc
 	r.enterLimit()
 	return r.route(true)
