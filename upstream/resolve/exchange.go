@@ -240,7 +240,7 @@ func over(ctx context.Context, network, server string, q *dns.Msg) (*dns.Msg, er
 // answers reports whether msg is a response to q (RFC 5452 section 9.1). A server that could not read the question may
 // leave it out.
 func answers(msg, q *dns.Msg) bool {
-	if !msg.Response || msg.Id != q.Id {
+	if !msg.Response || msg.Id != q.Id || msg.Opcode != q.Opcode {
 		return false
 	}
 	if len(msg.Question) == 0 {
@@ -261,6 +261,9 @@ func read(msg *dns.Msg, qtype uint16) (f found) {
 		}
 	}
 	for _, rr := range msg.Answer {
+		if rr.Header().Class != dns.ClassINET {
+			continue
+		}
 		var ip net.IP
 		switch rr := rr.(type) {
 		case *dns.A:

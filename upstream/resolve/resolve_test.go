@@ -129,6 +129,10 @@ func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg) {
 		if s.odd.Load() {
 			m.Rcode, m.Answer = map[string]int{"form.": dns.RcodeFormatError, "auth.": dns.RcodeNotAuth}[name], nil
 		}
+	case "update.":
+		other := m.Copy()
+		other.Opcode, other.Answer = dns.OpcodeUpdate, nil
+		w.WriteMsg(other)
 	case "half.":
 		if q.Question[0].Qtype == dns.TypeAAAA {
 			m.Rcode, m.Answer = dns.RcodeRefused, nil
@@ -474,6 +478,26 @@ func TestUselessAnswer(t *testing.T) {
 		code := map[string]string{"form": "1: Format error", "auth": "9: Unknown error"}[name]
 		f(name+" could not be resolved ("+code+")", bad.addr)
 		f(name+" could not be resolved ("+code+")", bad.addr, worse.addr)
+	}
+}
+
+// Records of another class are none, and a response to another kind of request is read past.
+func TestForeignAnswer(t *testing.T) {
+	s := newStub(t, "chaos. 60 CH A 127.0.0.1", "both. 60 CH A 127.0.0.1", "both. 60 A 127.0.0.2", "alias. 60 CH CNAME both.",
+		"update. 60 A 127.0.0.3", "srv. 60 CH SRV 1 1 1 both.", "srv. 60 SRV 1 1 2 both.")
+	r := New(0)
+	defer r.Close()
+	cfg := &Config{Servers: []string{s.addr}, IPv4: true, Timeout: 10 * time.Second}
+	for name, want := range map[string]string{
+		"both": "127.0.0.2", "update": "127.0.0.3",
+		"chaos": "chaos could not be resolved (3: Host not found)", "alias": "alias could not be resolved (3: Host not found)",
+	} {
+		if got := text(t, r, cfg, name); got != want {
+			t.Errorf("Lookup(%q) = %s, want %s", name, got, want)
+		}
+	}
+	if got, _, err := r.lookupService(context.Background(), cfg, "srv", nil); err != nil || list(got) != "127.0.0.2:2" {
+		t.Errorf("the service is at %s, %v", list(got), err)
 	}
 }
 

@@ -121,7 +121,7 @@ func (r *Resolver) askService(ctx context.Context, cfg *Config, name string) (re
 			return nil, 0, code
 		}
 		for _, rr := range msg.Answer {
-			if srv, ok := rr.(*dns.SRV); ok {
+			if srv, ok := rr.(*dns.SRV); ok && srv.Hdr.Class == dns.ClassINET {
 				use(time.Duration(srv.Hdr.Ttl) * time.Second)
 				if srv.Target != "." {
 					records = append(records, srv)
