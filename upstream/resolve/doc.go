@@ -47,7 +47,7 @@
 //     take a site down. Addresses of a family that "ipv4=off" or "ipv6=off" rules out go at once, whoever gave them.
 //   - "service=" asks for SRV records (RFC 2782). As in nginx (ngx_http_upstream_zone_resolve_handler) records of the best
 //     priority are servers and all others backups, whatever their priorities are, and a weight in the line goes before that
-//     of the record. A target whose look-up fails keeps its addresses.
+//     of the record. A target whose look-up fails keeps its addresses, and one that does not exist has none; both are told.
 //   - The system's resolver: the hosts file and localhost, then the servers of resolv.conf in their order with its search
 //     list and ndots. nsswitch.conf is not read.
 //   - The first addresses are looked up before a table is published, at start, at a reload and for a command, for

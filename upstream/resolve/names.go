@@ -312,7 +312,7 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 	for i, name := range names {
 		cfg := effective(def, name)
 		if answers[i] = n.known(targetKey(cfg, name)); answers[i] == nil {
-			wg.Go(func() { answers[i], _, errs[i] = n.look(ctx, cfg, name, nil) })
+			wg.Go(func() { answers[i], _, _, errs[i] = n.look(ctx, cfg, name, nil) })
 		}
 	}
 	wg.Wait()

@@ -370,6 +370,7 @@ func TestService(t *testing.T) {
 	if u := f.store.Load().Lookup([]byte("x")); u.Servers[0].Name != "one.test" {
 		t.Errorf("the name of the first server is %q", u.Servers[0].Name)
 	}
+	f.wantLog("4 gone.test could not be resolved (3: Host not found) while resolving service http of a.test")
 	f.set("y", "server b.test service=_x._udp resolve weight=3;")
 	f.want("y", "127.0.0.1:9000*3")
 	f.set("z", "server none.test service=http resolve; server 127.0.0.9:1;")
@@ -390,11 +391,11 @@ func TestServiceTargetFails(t *testing.T) {
 	addrs, _ := f.names.Look(context.Background(), nil, f.spec("server a.test service=http resolve;").Names())
 	known = append(known, addrs[0]...)
 	both := &Config{Servers: []string{f.stub.addr}, IPv4: true, IPv6: true} // half. is refused for AAAA
-	got, _, err := f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", known)
+	got, _, _, err := f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", known)
 	if err != nil || list(got) != "127.0.0.1:81, 127.0.0.2:82" {
 		t.Errorf("with a failing target: %s, %v", list(got), err)
 	}
-	got, _, err = f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", nil)
+	got, _, _, err = f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", nil)
 	if err != nil || list(got) != "127.0.0.2:82" {
 		t.Errorf("with a target that fails from the start: %s, %v", list(got), err)
 	}

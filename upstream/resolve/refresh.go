@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,11 +30,17 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 	defer n.work.Done()
 	failures, said := 0, ""
 	var known []upstream.Address
+	var before []string // missed by the look-up before
 	for ctx.Err() == nil {
-		addrs, expires, err := n.look(ctx, t.cfg, t.name, known)
-		switch {
-		case ctx.Err() != nil:
+		addrs, missed, expires, err := n.look(ctx, t.cfg, t.name, known)
+		if ctx.Err() != nil {
 			return
+		}
+		if !slices.Equal(missed, before) {
+			n.tellMissed(t.name, missed)
+			before = missed
+		}
+		switch {
 		case err == nil:
 			if said != "" {
 				n.log(levelNotice, fmt.Sprintf("%s can be resolved again", describe(t.name)))
@@ -87,20 +94,25 @@ func (n *Names) backoff(cfg *Config, err error, failures int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// look asks for one name; known is its last answer. The addresses are in canonical order, at least one.
-func (n *Names) look(ctx context.Context, cfg *Config, name upstream.Name, known []upstream.Address) ([]upstream.Address, time.Time, error) {
+// look asks for one name; known is its last answer. The addresses are in canonical order, at least one; missed says which
+// targets of a service could not be resolved, sorted.
+func (n *Names) look(ctx context.Context, cfg *Config, name upstream.Name, known []upstream.Address) (
+	addrs []upstream.Address, missed []string, expires time.Time, err error) {
 	leave, ok := n.gates.enter(ctx, cfg)
 	if !ok {
-		return nil, time.Time{}, ended(ctx, name.Host)
+		return nil, nil, time.Time{}, ended(ctx, name.Host)
 	}
 	defer leave()
 	system := len(cfg.Servers) == 0
 	if name.Service != "" {
 		srv := serviceName(name.Service, name.Host)
+		ask := n.resolver.lookupService
 		if system {
-			return n.system.service(ctx, cfg, srv, known)
+			ask = n.system.service
 		}
-		return n.resolver.lookupService(ctx, cfg, srv, known)
+		addrs, missed, expires, err = ask(ctx, cfg, srv, known)
+		slices.Sort(missed)
+		return addrs, slices.Compact(missed), expires, err
 	}
 	lookup := n.resolver.lookup
 	if system {
@@ -108,13 +120,24 @@ func (n *Names) look(ctx context.Context, cfg *Config, name upstream.Name, known
 	}
 	a, err := lookup(ctx, cfg, name.Host)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
-	addrs := make([]upstream.Address, len(a.addrs))
+	addrs = make([]upstream.Address, len(a.addrs))
 	for i, addr := range a.addrs {
 		addrs[i].Addr = addr
 	}
-	return upstream.Canonical(addrs), a.expires, nil
+	return upstream.Canonical(addrs), nil, a.expires, nil
+}
+
+// tellMissed logs which targets of a service could not be resolved, in nginx's words.
+func (n *Names) tellMissed(name upstream.Name, missed []string) {
+	for i, text := range missed {
+		if i == maxListed {
+			n.log(levelWarn, fmt.Sprintf("%d more targets of %s could not be resolved", len(missed)-i, describe(name)))
+			break
+		}
+		n.log(levelWarn, text+" while resolving "+describe(name))
+	}
 }
 
 // describe names what is looked up, in nginx's words.
@@ -134,7 +157,7 @@ func failure(name upstream.Name, err error) string {
 	return fmt.Sprintf("%s could not be resolved: %v", describe(name), err)
 }
 
-// maxListed bounds the addresses in one line of the log.
+// maxListed bounds the addresses in one line of the log, and the lines for targets of one service.
 const maxListed = 8
 
 func list(addrs []upstream.Address) string {

@@ -496,7 +496,7 @@ func TestForeignAnswer(t *testing.T) {
 			t.Errorf("Lookup(%q) = %s, want %s", name, got, want)
 		}
 	}
-	if got, _, err := r.lookupService(context.Background(), cfg, "srv", nil); err != nil || list(got) != "127.0.0.2:2" {
+	if got, _, _, err := r.lookupService(context.Background(), cfg, "srv", nil); err != nil || list(got) != "127.0.0.2:2" {
 		t.Errorf("the service is at %s, %v", list(got), err)
 	}
 }

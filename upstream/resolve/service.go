@@ -26,18 +26,19 @@ func serviceName(service, host string) string {
 // lookupService asks for the SRV records of name and for the addresses of their targets (RFC 2782), and returns the
 // servers of the best priority as such and all others as backups, with the time up to which that is good. A target that
 // does not exist is left out; one whose look-up fails otherwise keeps the addresses that it has in known, the answer
-// before. Nothing is kept: the caller is the only one who asks.
-func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, known []upstream.Address) ([]upstream.Address, time.Time, error) {
+// before; missed says of both why. Nothing is kept: the caller is the only one who asks.
+func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, known []upstream.Address) (
+	out []upstream.Address, missed []string, expires time.Time, err error) {
 	ctx, cancel := bounded(ctx, cfg)
 	defer cancel()
 	records, ttl, code := r.askService(ctx, cfg, name)
 	if code != 0 {
-		return nil, time.Time{}, &Error{name, code}
+		return nil, nil, time.Time{}, &Error{name, code}
 	}
 	if cfg.Valid > 0 {
 		ttl = cfg.Valid
 	}
-	expires := r.now().Add(ttl)
+	expires = r.now().Add(ttl)
 	answers := make([]answer, len(records))
 	errs := make([]error, len(records))
 	var wg sync.WaitGroup
@@ -49,13 +50,16 @@ func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, 
 	found := make([][]upstream.Address, len(records))
 	for i, rr := range records {
 		var e *Error
+		if errors.As(errs[i], &e) {
+			missed = append(missed, (&Error{targetName(rr), e.Code}).Error())
+		}
 		switch {
 		case errs[i] == nil:
 			found[i] = atTarget(rr, answers[i].addrs)
 			if answers[i].expires.Before(expires) {
 				expires = answers[i].expires
 			}
-		case !errors.As(errs[i], &e) || e.Code != codeNotFound:
+		case e == nil || e.Code != codeNotFound:
 			found[i] = atTarget(rr, addrsOf(known, targetName(rr)))
 			expires = r.now() // ask again soon
 		}
@@ -63,7 +67,6 @@ func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, 
 			best = min(best, rr.Priority)
 		}
 	}
-	var out []upstream.Address
 	for i, rr := range records {
 		for _, a := range found[i] {
 			a.Backup = rr.Priority != best
@@ -73,12 +76,12 @@ func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, 
 	if len(out) == 0 {
 		for _, err := range errs {
 			if err != nil {
-				return nil, time.Time{}, err
+				return nil, missed, time.Time{}, err
 			}
 		}
-		return nil, time.Time{}, &Error{name, codeNotFound}
+		return nil, missed, time.Time{}, &Error{name, codeNotFound}
 	}
-	return upstream.Canonical(out), expires, nil
+	return upstream.Canonical(out), missed, expires, nil
 }
 
 func targetName(rr *dns.SRV) string { return strings.TrimSuffix(rr.Target, ".") }

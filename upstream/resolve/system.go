@@ -70,19 +70,20 @@ func (s *system) addresses(ctx context.Context, cfg *Config, host string) (answe
 }
 
 // service looks up the servers of a service; see lookupService.
-func (s *system) service(ctx context.Context, cfg *Config, name string, known []upstream.Address) (addrs []upstream.Address, expires time.Time, err error) {
+func (s *system) service(ctx context.Context, cfg *Config, name string, known []upstream.Address) (
+	addrs []upstream.Address, missed []string, expires time.Time, err error) {
 	conf, err := s.conf.get()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, time.Time{}, errors.New("SRV records need a \"resolver\" directive where there is no " + s.conf.path)
+		return nil, nil, time.Time{}, errors.New("SRV records need a \"resolver\" directive where there is no " + s.conf.path)
 	}
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, nil, time.Time{}, err
 	}
 	err = s.each(cfg, conf, name, func(cfg *Config, name string) (err error) {
-		addrs, expires, err = s.lookup.lookupService(ctx, cfg, name, known)
+		addrs, missed, expires, err = s.lookup.lookupService(ctx, cfg, name, known)
 		return err
 	})
-	return addrs, expires, err
+	return addrs, missed, expires, err
 }
 
 // each tries the names that the search list makes of name until one is found. A name that cannot be had, for whatever

@@ -86,7 +86,7 @@ func TestSystem(t *testing.T) {
 	m.write(m.conf.path, "search inner.test\noptions ndots:2\nnameserver "+host+"\n")
 	f("deep.name", "127.0.0.9")
 	m.write(m.conf.path, "search outer.test\nnameserver "+host+"\n")
-	addrs, _, err := m.service(context.Background(), new(Config), "_http._tcp.svc", nil)
+	addrs, _, _, err := m.service(context.Background(), new(Config), "_http._tcp.svc", nil)
 	if err != nil || list(addrs) != "127.0.0.1:81" {
 		t.Errorf("service: %s, %v", list(addrs), err)
 	}
@@ -144,7 +144,7 @@ func TestSystemPlain(t *testing.T) {
 			t.Errorf("%s: %v, want code %d", host, err, code)
 		}
 	}
-	if _, _, err := m.service(context.Background(), new(Config), "_http._tcp.a", nil); err == nil || !strings.Contains(err.Error(), m.conf.path) {
+	if _, _, _, err := m.service(context.Background(), new(Config), "_http._tcp.a", nil); err == nil || !strings.Contains(err.Error(), m.conf.path) {
 		t.Errorf("a service without resolv.conf: %v", err)
 	}
 }
