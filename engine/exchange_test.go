@@ -127,7 +127,8 @@ func TestStreaming(t *testing.T) {
 		_, _ = io.ReadFull(req.Body, b)
 		first <- string(b)
 		rest, _ := io.ReadAll(req.Body)
-		plain(c, fmt.Sprint(req.TransferEncoding, string(b), string(rest)))
+		body := fmt.Sprint(req.TransferEncoding, string(b), string(rest))
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	})
 	r := newRig(t, 1, fmt.Sprintf(proxyTo, addr))
 	f := func(head, one, two, want string) {
