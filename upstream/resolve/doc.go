@@ -40,11 +40,10 @@
 // what the change was made from (Change.If): a command is never undone by an answer that was under way. Servers that
 // stay keep their state and their idle connections.
 //
-//   - When a look-up fails, in whatever way, the last good answer stays, which is told once, and the name is asked for
-//     again after 1 s, 2 s and so on up to 10 s, or up to valid= where there is no such name and up to resolver_timeout in
-//     other cases if that is less; half of it by chance. That a name does not exist is a failure too: nginx
-//     takes such a server out, but an operator who wants that has the API, and a zone that was loaded badly must not
-//     take a site down. Addresses of a family that "ipv4=off" or "ipv6=off" rules out go at once, whoever gave them.
+//   - When a look-up fails the last good answer stays, which is told once. That there is no such name, or no address of it, is
+//     an answer and no failure: the servers are taken out, as in nginx, since whoever has the addresses now may be somebody else.
+//     In both cases the name is asked for again after 1 s, 2 s and so on up to 10 s, or up to valid= where there is no such name
+//     and up to resolver_timeout in others if that is less; half of it by chance. Addresses of a family that "ipv4=off" or "ipv6=off" rules out go at once, whoever gave them.
 //   - "service=" asks for SRV records (RFC 2782). As in nginx (ngx_http_upstream_zone_resolve_handler) records of the best
 //     priority are servers and all others backups, whatever their priorities are, and a weight in the line goes before that
 //     of the record. A target whose look-up fails keeps its addresses, and one that does not exist has none; both are told.

@@ -32,7 +32,7 @@ const maxAtOnce = 128
 // Names keeps the servers of "server NAME resolve" lines what DNS says they are. It watches a Store: each name that is in
 // the table, however many upstreams have it, has one refresher, which asks again when the answer is out of date. An answer
 // that differs is published as a change of each upstream with the name, on condition that it has not been redefined
-// meanwhile. When a look-up fails the last answer stays. Make it with NewNames. All methods may be called from any
+// meanwhile. When a look-up fails the last answer stays; that there is no such name is an answer. Make it with NewNames. All methods may be called from any
 // goroutine.
 type Names struct {
 	resolver *Resolver
@@ -71,7 +71,7 @@ type target struct {
 	cfg    *Config
 	users  map[string]int     // how many lines of which upstream, by its key
 	cancel context.CancelFunc // ends the refresher
-	addrs  []upstream.Address // the last good answer, nil before the first one; not written again
+	addrs  []upstream.Address // the last answer, empty if there is no such name, nil before the first one; not written again
 	failed string             // what the last look-up said if it failed, "" after one that did not
 }
 
@@ -213,7 +213,7 @@ func (n *Names) learn(t *target, addrs []upstream.Address) (was []upstream.Addre
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	was, t.failed = t.addrs, ""
-	if slices.Equal(was, addrs) {
+	if was != nil && slices.Equal(was, addrs) {
 		return was, false
 	}
 	t.addrs = addrs
@@ -296,7 +296,7 @@ func (n *Names) adjust(key string) {
 }
 
 // Look gives the addresses of names, all asked for in parallel and for lookLimit at most: what is known already, or what
-// the name servers say, or, when they fail, the last good answer that any resolver gave for the same name, without the
+// the name servers say, or, when they fail, the last answer with addresses that any resolver gave for the same name, without the
 // families of addresses that are not asked for any more. Without any of these the answer is nil and its error says why. def
 // stands for the "resolver" of the http block, nil: that of SetDefault.
 func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (answers [][]upstream.Address, errs []error) {
@@ -311,8 +311,13 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 	var wg sync.WaitGroup
 	for i, name := range names {
 		cfg := effective(def, name)
-		if answers[i] = n.known(targetKey(cfg, name)); answers[i] == nil {
-			wg.Go(func() { answers[i], _, _, errs[i] = n.look(ctx, cfg, name, nil) })
+		key := targetKey(cfg, name)
+		if answers[i] = n.known(key); len(answers[i]) == 0 {
+			wg.Go(func() {
+				if answers[i], _, _, errs[i] = n.look(ctx, cfg, name, nil); errs[i] == nil {
+					n.teach(key, answers[i])
+				}
+			})
 		}
 	}
 	wg.Wait()
@@ -338,6 +343,16 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 		}
 	}
 	return answers, errs
+}
+
+// teach enters an answer that came before the next look-up of the name's refresher, if it has one.
+func (n *Names) teach(key string, addrs []upstream.Address) {
+	n.mu.Lock()
+	t := n.targets[key]
+	n.mu.Unlock()
+	if t != nil {
+		n.learn(t, addrs)
+	}
 }
 
 func (n *Names) known(key string) []upstream.Address {

@@ -200,7 +200,8 @@ func TestRefreshersEnd(t *testing.T) {
 	g(0)
 }
 
-// Whatever goes wrong with DNS, the last good answer stays, is told once, and the next answer is taken up.
+// Whatever goes wrong with DNS, the last good answer stays, is told once, and the next answer is taken up. That there is no such name is
+// an answer, also the first one after a change of the resolver.
 func TestLastAnswerStays(t *testing.T) {
 	f := follow(t, "a.test. 0 A 127.0.0.1")
 	f.set("x", "server a.test resolve;")
@@ -215,16 +216,27 @@ func TestLastAnswerStays(t *testing.T) {
 	f.stub.sick.Store(false)
 	f.wantLog("5 a.test can be resolved again")
 	f.until("the failure to be over", func() bool { return failed() == "" })
-	f.stub.set(t)
-	f.wantLog("4 a.test could not be resolved (3: Host not found); its last addresses stay: 127.0.0.1")
 	f.stub.mute.Store(true)
 	f.askedAgain(2)
 	if got := f.servers("x"); got != "127.0.0.1:80" {
 		t.Errorf("without DNS the servers are %q", got)
 	}
-	f.stub.set(t, "a.test. 0 A 127.0.0.2")
+	f.stub.set(t)
 	f.stub.mute.Store(false)
+	f.wantLog("4 a.test could not be resolved (3: Host not found); its addresses are taken out: 127.0.0.1")
+	f.want("x", "")
+	if got := failed(); got != "a.test could not be resolved (3: Host not found)" {
+		t.Errorf("the failure is %q", got)
+	}
+	f.stub.set(t, "a.test. 0 A 127.0.0.2")
 	f.want("x", "127.0.0.2:80")
+	f.stub.mute.Store(true) // no answer to who asked until now
+	def := *f.names.def
+	def.Valid = time.Hour
+	f.names.SetDefault(&def)
+	f.stub.set(t)
+	f.stub.mute.Store(false)
+	f.want("x", "")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n := strings.Count(strings.Join(f.said, "\n"), "2: Server failure"); n != 1 {
@@ -430,6 +442,24 @@ func TestLook(t *testing.T) {
 	brief := &Config{Servers: []string{f.stub.addr}, IPv4: true, Timeout: 20 * time.Millisecond}
 	g(brief, "server a.test resolve; server c.test resolve; server d.test service=http resolve;",
 		"127.0.0.1; c.test could not be resolved (110: Operation timed out); _http._tcp.d.test could not be resolved (110: Operation timed out)")
+}
+
+// A name that there was not is looked up anew for a command, and what comes of it holds before its turn.
+func TestLookAgain(t *testing.T) {
+	f := follow(t)
+	f.names.least = time.Hour
+	f.set("x", "server a.test resolve;")
+	names := f.spec("server a.test resolve;").Names()
+	f.until("the first answer", func() bool { return f.names.Failures(names)[0] != "" })
+	f.stub.set(t, "a.test. 60 A 127.0.0.1")
+	asked := f.stub.asked.Load()
+	if answers, errs := f.names.Look(context.Background(), nil, names); errs[0] != nil || list(answers[0]) != "127.0.0.1" {
+		t.Errorf("got %v, %v", answers, errs)
+	}
+	f.want("x", "127.0.0.1:80")
+	if n := f.stub.asked.Load() - asked; n != 2 {
+		t.Errorf("%d questions, want one for each family", n)
+	}
 }
 
 // The timeout of a look-up is that of the upstream, where it has one, also if that is none.

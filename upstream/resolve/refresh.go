@@ -21,7 +21,7 @@ const (
 	// as it says, up to 68 years. "valid=" is not bounded.
 	longestPause = time.Hour
 	// longestBackoff bounds the pause after failures, which begins at leastPause and doubles: it is how long after the end
-	// of an outage a name may still have its old servers, or none. It is what nginx waits for a name that does not exist.
+	// of an outage a name may still have its old servers. It is what nginx waits for a name that does not exist.
 	longestBackoff = 10 * time.Second
 )
 
@@ -52,14 +52,24 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 			pause(ctx, n.pauseFor(t.cfg, expires))
 		default:
 			failures++
-			text := failure(t.name, err)
+			text, gone := failure(t.name, err), notFound(err)
+			var was []upstream.Address
+			if gone {
+				was, _ = n.learn(t, []upstream.Address{})
+			}
 			n.fail(t, text)
 			if text != said {
 				said = text
-				if known != nil {
+				switch {
+				case len(was) > 0:
+					text += "; its addresses are taken out: " + list(was)
+				case !gone && len(known) > 0:
 					text += "; its last addresses stay: " + list(known)
 				}
 				n.log(levelWarn, text)
+			}
+			if gone {
+				known = nil
 			}
 			pause(ctx, n.backoff(t.cfg, err, failures))
 		}
@@ -81,7 +91,7 @@ func (n *Names) pauseFor(cfg *Config, expires time.Time) time.Duration {
 // than that of nginx (ngx_http_upstream_zone_resolve_handler): "valid=" when there is no such name, else resolver_timeout.
 func (n *Names) backoff(cfg *Config, err error, failures int) time.Duration {
 	bound := cfg.Timeout
-	if e := (*Error)(nil); errors.As(err, &e) && e.Code == codeNotFound {
+	if notFound(err) {
 		bound = cfg.Valid
 	}
 	d := longestBackoff
@@ -138,6 +148,12 @@ func (n *Names) tellMissed(name upstream.Name, missed []string) {
 		}
 		n.log(levelWarn, text+" while resolving "+describe(name))
 	}
+}
+
+// notFound reports whether err says that there is no such name, or no address of it: an answer, and no failure of DNS.
+func notFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == codeNotFound
 }
 
 // describe names what is looked up, in nginx's words.
