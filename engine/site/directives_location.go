@@ -63,8 +63,10 @@ func locationRules() []rule {
 			l.loc.KeepaliveRequests, err = d.Int(0, 0, 1<<30)
 			return err
 		}},
-		{Name: "keepalive_disable", In: inLoc, Min: 1, Max: 2, Set: func(l *level, d *conf.Directive) error {
-			l.loc.DisableMSIE6, l.loc.DisableSafari = false, false
+		{Name: "keepalive_disable", In: inLoc, Min: 1, Max: 2, Many: true, Set: func(l *level, d *conf.Directive) error {
+			if l.fresh("keepalive_disable") {
+				l.loc.DisableMSIE6, l.loc.DisableSafari = false, false
+			}
 			for i := range d.Args {
 				w, err := d.Enum(i, "none", "msie6", "safari")
 				if err != nil {

@@ -95,7 +95,7 @@ func proxyRules() []rule {
 		proxyFlag("proxy_request_buffering", func(p *ProxyConf) *bool { return &p.RequestBuffering }),
 		proxyFlag("proxy_pass_request_headers", func(p *ProxyConf) *bool { return &p.PassHeaders }),
 		proxyFlag("proxy_pass_request_body", func(p *ProxyConf) *bool { return &p.PassBody }),
-		{Name: "proxy_next_upstream", In: inLoc, Min: 1, Max: -1, Set: setNextUpstream},
+		{Name: "proxy_next_upstream", In: inLoc, Min: 1, Max: -1, Many: true, Set: setNextUpstream},
 		{Name: "proxy_next_upstream_tries", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
 			l.proxy.conf.NextTries, err = d.Int(0, 0, 1<<30)
 			return err
@@ -109,7 +109,7 @@ func proxyRules() []rule {
 			l.proxy.conf.Method, err = l.value(d.Args[0])
 			return err
 		}},
-		{Name: "proxy_ignore_headers", In: inLoc, Min: 1, Max: -1, Set: setIgnoreHeaders},
+		{Name: "proxy_ignore_headers", In: inLoc, Min: 1, Max: -1, Many: true, Set: setIgnoreHeaders},
 		{Name: "proxy_limit_rate", In: inLoc, Min: 1, Max: 1, Set: setProxyLimitRate},
 		{Name: "proxy_set_body", In: inLoc, Min: 1, Max: 1, Set: func(l *level, d *conf.Directive) (err error) {
 			l.proxy.conf.SetBody, err = l.value(d.Args[0])
@@ -159,8 +159,12 @@ func proxyRules() []rule {
 	}, cookieRuleSet()...)
 }
 
+// setNextUpstream reads "proxy_next_upstream REASON...". Several of them at one level add up, and off excludes all else.
 func setNextUpstream(l *level, d *conf.Directive) error {
-	var n Next
+	n := l.proxy.conf.Next
+	if l.fresh("proxy_next_upstream") {
+		n = 0
+	}
 	allowed := []string{"error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_403",
 		"http_404", "http_429", "non_idempotent", "updating", "off"}
 	for i := range d.Args {
@@ -169,6 +173,9 @@ func setNextUpstream(l *level, d *conf.Directive) error {
 			return err
 		}
 		n |= nextWords[w]
+	}
+	if n&NextOff != 0 {
+		n = NextOff
 	}
 	l.proxy.conf.Next = n
 	return nil
@@ -204,7 +211,9 @@ var ignorable = []string{"X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-R
 	"Expires", "Cache-Control", "Set-Cookie", "Vary"}
 
 func setIgnoreHeaders(l *level, d *conf.Directive) error {
-	l.proxy.conf.IgnoreAccelRedirect = false
+	if l.fresh("proxy_ignore_headers") {
+		l.proxy.conf.IgnoreAccelRedirect = false
+	}
 	for i := range d.Args {
 		name, err := d.Enum(i, ignorable...)
 		if err != nil {
