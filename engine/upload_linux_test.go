@@ -330,7 +330,7 @@ func TestUploadLeft(t *testing.T) {
 // TestUploadTimeout: a client that stops in the midst of a body gets 408 in the log, one that goes on sending is not timed out.
 func TestUploadTimeout(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
-	r, c := uploadRig(t, log+" f; client_body_timeout 2s; access_log off; access_log "+log, func(c net.Conn, req *http.Request, _ int) bool {
+	r, c := uploadRig(t, log+" f; client_body_timeout 2s; access_log "+log, func(c net.Conn, req *http.Request, _ int) bool {
 		_, err := io.Copy(io.Discard, req.Body)
 		return plain(c, fmt.Sprint(err))
 	})

@@ -21,3 +21,16 @@ func TestBitsAddUp(t *testing.T) {
 	f("/two", NextError|NextTimeout|Next404, true, true, false)
 	f("/off", NextOff, false, false, true)
 }
+
+// TestAccessLogOff: "access_log off" excludes the other logs of its level, before and behind it, and no others.
+func TestAccessLogOff(t *testing.T) {
+	s := mustCompile(t, `access_log a; server { listen 80;
+		location / { proxy_pass http://up; }
+		location /off { proxy_pass http://up; access_log off; access_log b; access_log c; location /off/in { proxy_pass http://up; access_log d; } }
+		location /late { proxy_pass http://up; access_log b; access_log off; } }`)
+	for target, want := range map[string]int{"/": 1, "/off": 0, "/off/in": 1, "/late": 0} {
+		if got := len(at(t, s, "80", target).Loc.AccessLogs); got != want {
+			t.Errorf("%s: %d logs, want %d", target, got, want)
+		}
+	}
+}

@@ -138,8 +138,8 @@ func appendJSON(dst []byte, c byte) {
 // accessLogWords are the parameters of access_log, for errors.
 var accessLogWords = []string{"if=", "buffer=", "flush=", "gzip", "gzip="}
 
-// setAccessLog reads access_log off, and access_log PATH [FORMAT] [if=COND] [buffer=] [flush=] [gzip]. Records are
-// written in batches anyway: buffer, flush and gzip are accepted.
+// setAccessLog reads access_log off, which excludes all others of its level, and access_log PATH [FORMAT] [if=COND] [buffer=]
+// [flush=] [gzip]. Records are written in batches anyway: buffer, flush and gzip are accepted.
 func setAccessLog(l *level, d *conf.Directive) error {
 	if l.fresh("access_log") {
 		l.loc.AccessLogs = nil
@@ -150,6 +150,7 @@ func setAccessLog(l *level, d *conf.Directive) error {
 			return conf.Errorf(d.Args[1].Pos, "invalid parameter %q, \"access_log off\" takes no parameter", d.Args[1].Text)
 		}
 		l.loc.AccessLogs = nil
+		l.fresh("access_log off")
 		return nil
 	}
 	if strings.HasPrefix(path, "syslog:") {
@@ -189,6 +190,8 @@ func setAccessLog(l *level, d *conf.Directive) error {
 			return err
 		}
 	}
-	l.loc.AccessLogs = append(l.loc.AccessLogs, a)
+	if !l.own["access_log off"] {
+		l.loc.AccessLogs = append(l.loc.AccessLogs, a)
+	}
 	return nil
 }
