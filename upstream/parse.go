@@ -46,7 +46,7 @@ var Rules = conf.NewTable(
 	conf.Rule[*parsing]{Name: "keepalive_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).keepaliveTimeout},
 	conf.Rule[*parsing]{Name: "resolver", In: conf.Upstream, Min: 1, Max: -1, Set: (*parsing).resolver},
 	conf.Rule[*parsing]{Name: "resolver_timeout", In: conf.Upstream, Min: 1, Max: 1, Set: (*parsing).resolverTimeout},
-	conf.Rule[*parsing]{Name: "zone", In: conf.Upstream, Min: 1, Max: 2, Set: (*parsing).zone},
+	conf.Rule[*parsing]{Name: "zone", In: conf.Upstream, Min: 1, Max: 2, Many: true, Set: (*parsing).zone},
 
 	conf.Rule[*parsing]{Name: "state", In: conf.Upstream, Instead: `write the servers here; "POST /upstream/NAME" changes them while ` +
 		`dyups runs, and "GET /detail" prints them as text that can be posted or put here`},
@@ -250,8 +250,8 @@ func (p *parsing) keepaliveTimeout(d *conf.Directive) (err error) {
 // minZone is the least size of a zone, eight pages of 4 KiB as in nginx.
 const minZone = 32 << 10
 
-// zone reads "zone NAME [SIZE]". One process has one table for all its loops, so there is nothing to share and the
-// zone only is checked and listed.
+// zone reads "zone NAME [SIZE]". Of several the last one counts, as in nginx. One process has one table for all its loops, so
+// there is nothing to share and the zone only is checked and listed.
 func (p *parsing) zone(d *conf.Directive) error {
 	if d.Args[0].Text == "" {
 		return d.Value(0).Invalid("a name")

@@ -220,6 +220,7 @@ func TestDetail(t *testing.T) {
 	f("hash '$a b' consistent; server 127.0.0.1:1; server 127.0.0.1:2;", "server 127.0.0.1:1;\nserver 127.0.0.1:2;\nhash \"$a b\" consistent;\n")
 	f("keepalive 4; server 127.0.0.1:1; keepalive_requests 5; keepalive_time 1500ms; keepalive_timeout 1m;",
 		"server 127.0.0.1:1;\nkeepalive 4;\nkeepalive_requests 5;\nkeepalive_time 1500ms;\n")
+	f("zone z 64k; zone y 32k; server 127.0.0.1:80;", "server 127.0.0.1:80;\nzone y 32k;\n")
 	f("keepalive 0; random two; zone z 64k; server multi.test;", "server 127.0.0.1:80;\nrandom two least_conn;\nzone z 64k;\nkeepalive 0;\n")
 	f("random two least_time=last_byte; queue 7; server 127.0.0.1:1; server 127.0.0.1:2;",
 		"server 127.0.0.1:1;\nserver 127.0.0.1:2;\nrandom two least_time=last_byte;\nqueue 7;\n")
