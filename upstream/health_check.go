@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ type HealthCheckContext struct {
 const defaultCheckTimeout = time.Minute
 
 // ParseHealthCheck reads "health_check [interval=] [jitter=] [fails=] [passes=] [uri=] [port=] [type=http|tcp|ssl_hello]
-// [mandatory [persistent]] [match=] [timeout=] [host=]", as NGINX Plus has it (timeout= and host= are our own).
+// [mandatory [persistent]] [match=] [keepalive_time=] [timeout=] [host=]", as NGINX Plus has it (timeout= and host= are our own).
 func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) {
 	c := &Check{
 		Plus: true, Type: CheckHTTP, Interval: 5 * time.Second, Timeout: in.Timeout, Rise: 1, Fall: 1, Alive: defaultCheck.Alive,
@@ -75,12 +76,16 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 			if !ok {
 				err = v.Invalid("the name of a match block of the http block")
 			}
+		case valued && key == "keepalive_time":
+			ofHTTP = i
+			c.KeepaliveTime, err = v.Time()
 		case !valued && key == "mandatory":
 			c.DefaultDown = true
 		case !valued && key == "persistent":
 			persistent, c.Persistent = i, true
 		default:
-			err = d.BadParam(i, "interval=", "jitter=", "fails=", "passes=", "uri=", "port=", "type=", "mandatory", "persistent", "match=", "timeout=", "host=")
+			err = d.BadParam(i, "interval=", "jitter=", "fails=", "passes=", "uri=", "port=", "type=", "mandatory", "persistent", "match=",
+				"keepalive_time=", "timeout=", "host=")
 		}
 		if err != nil {
 			return nil, err
@@ -103,7 +108,13 @@ func ParseHealthCheck(d *conf.Directive, in HealthCheckContext) (*Check, error) 
 		if c.URI == "" {
 			c.URI = "/"
 		}
-		c.Send = "GET " + c.URI + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: dyups (health check)\r\nConnection: close\r\n\r\n"
+		c.Send = "GET " + c.URI + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: dyups (health check)\r\n"
+		if c.KeepaliveTime > 0 {
+			c.KeepaliveRequests = math.MaxInt
+		} else {
+			c.Send += "Connection: close\r\n"
+		}
+		c.Send += "\r\n"
 	}
 	return c, nil
 }
@@ -181,6 +192,7 @@ func (c *Check) healthCheck() *conf.Directive {
 	add(c.DefaultDown, "mandatory")
 	add(c.Persistent, "persistent")
 	add(c.MatchName != "", "match="+c.MatchName)
+	add(c.KeepaliveTime != 0, "keepalive_time="+milliseconds(c.KeepaliveTime))
 	add(c.Timeout != defaultCheckTimeout, "timeout="+milliseconds(c.Timeout))
 	add(c.Host != "", "host="+c.Host)
 	return statement("health_check", args...)

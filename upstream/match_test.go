@@ -102,6 +102,7 @@ func TestHealthCheck(t *testing.T) {
 		"health_check;\n",
 		"health_check interval=10s jitter=500ms fails=3 passes=2 uri=/x?y=z port=81 mandatory persistent match=ok timeout=2s;\n",
 		"health_check uri=/x host=www.test:8080;\n",
+		"health_check match=ok keepalive_time=60s timeout=2s;\n",
 		"health_check type=tcp;\n",
 		"health_check;\npanic_threshold 50%;\n",
 		"health_check;\nhealth_check uri=/x;\nhealth_check port=81 type=tcp;\n",
@@ -130,15 +131,17 @@ func TestHealthCheck(t *testing.T) {
 		t.Errorf("check %+v", c)
 	}
 	for body, want := range map[string]string{
-		"health_check host=$host;":        `2:19: invalid value "$host" of parameter "host" in "health_check" directive, it must be what stands in the Host field of the checks, such as www.example.com; it has no variables`,
-		"health_check host=a type=tcp;":   `2:14: parameter "host=a" of "health_check" is for type=http, found type=tcp`,
-		"health_check match=no;":          `2:20: invalid value "no" of parameter "match" in "health_check" directive, it must be the name of a match block of the http block`,
-		"health_check uri=x;":             `2:18: invalid value "x" of parameter "uri" in "health_check" directive, it must be a path that begins with "/"`,
-		"health_check persistent;":        `2:14: "persistent" stands without "mandatory" in "health_check", it is allowed beside that`,
-		"health_check type=tcp uri=/;":    `2:23: parameter "uri=/" of "health_check" is for type=http, found type=tcp`,
-		"health_check interval=0;":        `2:23: invalid value "0" of parameter "interval" in "health_check" directive, it must be a time above 0`,
-		"panic_threshold 0%;":             `2:17: invalid value "0%" in "panic_threshold" directive, it must be a share from 1% to 100%`,
-		"check interval=9; health_check;": `2:19: "health_check" directive stands beside "check", an upstream has one of them`,
+		"health_check host=$host;":                 `2:19: invalid value "$host" of parameter "host" in "health_check" directive, it must be what stands in the Host field of the checks, such as www.example.com; it has no variables`,
+		"health_check host=a type=tcp;":            `2:14: parameter "host=a" of "health_check" is for type=http, found type=tcp`,
+		"health_check match=no;":                   `2:20: invalid value "no" of parameter "match" in "health_check" directive, it must be the name of a match block of the http block`,
+		"health_check type=tcp keepalive_time=1s;": `2:23: parameter "keepalive_time=1s" of "health_check" is for type=http, found type=tcp`,
+		"health_check keepalive_time=x;":           `2:29: invalid value "x" of parameter "keepalive_time" in "health_check" directive, it must be a time such as 500ms, 10s, 1m30s or 1d; a plain number is seconds`,
+		"health_check uri=x;":                      `2:18: invalid value "x" of parameter "uri" in "health_check" directive, it must be a path that begins with "/"`,
+		"health_check persistent;":                 `2:14: "persistent" stands without "mandatory" in "health_check", it is allowed beside that`,
+		"health_check type=tcp uri=/;":             `2:23: parameter "uri=/" of "health_check" is for type=http, found type=tcp`,
+		"health_check interval=0;":                 `2:23: invalid value "0" of parameter "interval" in "health_check" directive, it must be a time above 0`,
+		"panic_threshold 0%;":                      `2:17: invalid value "0%" in "panic_threshold" directive, it must be a share from 1% to 100%`,
+		"check interval=9; health_check;":          `2:19: "health_check" directive stands beside "check", an upstream has one of them`,
 	} {
 		if _, err := parse(body); errorText(err) != "t:"+want {
 			t.Errorf("%q: %q, want %q", body, errorText(err), "t:"+want)

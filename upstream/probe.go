@@ -38,6 +38,7 @@ type Check struct {
 
 	Plus             bool          // it is a health_check, as NGINX Plus has it
 	Jitter           time.Duration // what may be added to Interval, of a health_check
+	KeepaliveTime    time.Duration // how long one connection may serve, of a health_check of type http; 0: one request
 	URI, Host        string        // that Send asks for, of a health_check of type http; Host only if host= says so
 	Persistent       bool          // as written: health is kept in any case
 	MatchName, Match string        // name and text of the match block; "" instead of one: Alive decides

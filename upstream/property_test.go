@@ -58,7 +58,8 @@ func drawBlock(t *rapid.T) string {
 			"sticky route $a '$b c'", "sticky learn create=$a lookup=$b lookup=$c zone=z:64k"+maybe(" timeout=1500ms")+maybe(" header")),
 		oneOf(t, "check", "check"+number(t, " interval=#", 1, 99999)+maybe(" type=http")+maybe(" default_down=false")+maybe(" port=99"),
 			"health_check"+number(t, " interval=#ms", 1, 99999)+maybe(" jitter=9ms")+maybe(" fails=2")+maybe(" passes=3")+maybe(" port=99")+
-				oneOf(t, "type", "", " type=tcp", " type=ssl_hello", " uri=/a?b=c", " 'uri=/a;b'", " host=a.test")+maybe(" mandatory"+maybe(" persistent"))+maybe(" timeout=2s")),
+				oneOf(t, "type", "", " type=tcp", " type=ssl_hello", " uri=/a?b=c", " 'uri=/a;b'", " host=a.test", " keepalive_time=9s")+
+				maybe(" mandatory"+maybe(" persistent"))+maybe(" timeout=2s")),
 		number(t, "panic_threshold #%", 1, 100),
 		"check_http_send 'HEAD / HTTP/1.0\\r\\n\\r\\n'", "check_http_expect_alive http_2xx http_4xx", "check_keepalive_requests 7",
 		"resolver 127.0.0.1 valid=30s", "resolver_timeout 3s"}

@@ -142,3 +142,47 @@ func TestKeepaliveVerdict(t *testing.T) {
 	f("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", false, false)
 	f("HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n", false, false)
 }
+
+// TestKeepaliveTime: a health_check keeps its connections for keepalive_time, with a match block as well; what the block does not
+// find is a failure, and not asked about again.
+func TestKeepaliveTime(t *testing.T) {
+	b := newBench(t)
+	b.match = `status 200; body ~ "well";`
+	f := func(params, body string, up, kept bool) {
+		t.Helper()
+		var opened, asked atomic.Int64
+		addr := talking(t, func(c net.Conn, in *bufio.Reader) {
+			opened.Add(1)
+			for {
+				req, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				if req.Close != !strings.Contains(params, "keepalive_time=") {
+					t.Errorf("%s: the request says close: %v", params, req.Close)
+				}
+				asked.Add(1)
+				_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+		})
+		b.set("u", "health_check interval=1ms timeout=10s "+params+" server "+addr+";")
+		u := b.upstream("u")
+		b.until("10 checks with "+params, func() bool {
+			b.c.mu.Lock()
+			defer b.c.mu.Unlock()
+			p := b.c.probers[targetOf(u.Servers[0], u.Checks[0])]
+			return p.rises >= 10 || p.falls >= 10
+		})
+		if got := b.picks("u") == "0"; got != up {
+			t.Errorf("%s: well %v, want %v", params, got, up)
+		}
+		b.set("u", "")
+		if n, of := opened.Load(), asked.Load(); kept && n != 1 || !kept && n != of {
+			t.Errorf("%s: %d connections for %d requests, kept should be %v", params, n, of, kept)
+		}
+	}
+	f("keepalive_time=1h;", "ill", true, true)
+	f("keepalive_time=1h match=m;", "well, and more", true, true)
+	f("keepalive_time=1h match=m;", "ill", false, false)
+	f("match=m;", "well", true, false)
+}

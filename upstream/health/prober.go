@@ -37,9 +37,10 @@ type prober struct {
 	rises, falls int                     // in a row; under mu
 	timer        *time.Timer             // under mu
 
-	conn net.Conn // of CheckHTTP, kept for further requests; the probe under way owns it
-	in   *bufio.Reader
-	used int
+	conn   net.Conn // of CheckHTTP, kept for further requests; the probe under way owns it
+	in     *bufio.Reader
+	used   int
+	opened time.Time
 }
 
 func newProber(c *Checker, at target, s *upstream.Server, check *upstream.Check) *prober {
@@ -104,9 +105,12 @@ func (p *prober) probe(ctx context.Context) error {
 // http sends the request and looks at the status. A kept connection that fails is no failure of the server: it may have closed it
 // meanwhile. An answer is one, whatever connection it came on.
 func (p *prober) http(ctx context.Context) error {
+	if !p.mayKeep() {
+		p.hangUp()
+	}
 	kept := p.conn != nil
 	err := p.exchange(ctx)
-	if _, answered := err.(badStatus); err != nil && !answered && kept && ctx.Err() == nil {
+	if err != nil && !answered(err) && kept && ctx.Err() == nil {
 		err = p.exchange(ctx)
 	}
 	return err
@@ -117,13 +121,30 @@ type badStatus int
 
 func (s badStatus) Error() string { return fmt.Sprintf("status %d", int(s)) }
 
+// mismatch is that of one whose answer is not what the match block asks for.
+type mismatch struct{ error }
+
+func answered(err error) bool {
+	switch err.(type) {
+	case badStatus, mismatch:
+		return true
+	}
+	return false
+}
+
+// mayKeep reports whether the connection may serve for another request.
+func (p *prober) mayKeep() bool {
+	c := &p.at.check
+	return p.used < c.KeepaliveRequests && (c.KeepaliveTime == 0 || time.Since(p.opened) < c.KeepaliveTime)
+}
+
 func (p *prober) exchange(ctx context.Context) (err error) {
 	if p.conn == nil {
 		if p.conn, err = new(net.Dialer).DialContext(ctx, p.network, p.addr); err != nil {
 			p.conn = nil
 			return err
 		}
-		p.in, p.used = bufio.NewReader(p.conn), 0
+		p.in, p.used, p.opened = bufio.NewReader(p.conn), 0, time.Now()
 	}
 	conn := p.conn
 	unhook := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -137,17 +158,18 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 		return err
 	}
 	status, err := p.status()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case p.match != nil:
-		return p.matches(status)
+	}
+	p.used++
+	if p.match != nil {
+		keep, err = p.matches(status)
+		return err
 	}
 	if status/100 > 7 || p.at.check.Alive>>(status/100)&1 == 0 {
 		return badStatus(status)
 	}
-	p.used++
-	keep = p.used < p.at.check.KeepaliveRequests && status >= 200 && p.skip()
+	keep = p.mayKeep() && status >= 200 && p.skip()
 	return nil
 }
 
@@ -184,7 +206,12 @@ func (p *prober) skip() bool {
 	in := bufio.NewReader(io.MultiReader(bytes.NewReader(head), p.in))
 	method, _, _ := strings.Cut(p.at.check.Send, " ") // HEAD is answered with the length of a body that does not come
 	resp, err := http.ReadResponse(in, &http.Request{Method: method})
-	if err != nil || resp.Close {
+	return err == nil && p.skipRest(resp, in)
+}
+
+// skipRest is skip for one whose head has been read, and perhaps some of its body; in reads from p.in.
+func (p *prober) skipRest(resp *http.Response, in *bufio.Reader) bool {
+	if resp.Close {
 		return false
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, maxSkipped+1))
@@ -213,32 +240,43 @@ func readHead(r *bufio.Reader) ([]byte, error) {
 // maxMatched is how much of a body a match block sees, as in NGINX Plus.
 const maxMatched = 256 << 10
 
-// matches reads an answer as far as its tests need it. They see the fields as they came: http.ReadResponse keeps those back that it
-// follows itself, such as Transfer-Encoding, and refuses what it cannot follow.
-func (p *prober) matches(status int) error {
+// matches reads an answer as far as its tests need it, or to its end if the connection is to be kept, which it reports. The tests see
+// the fields as they came: http.ReadResponse keeps those back that it follows itself, such as Transfer-Encoding, and refuses what it
+// cannot follow.
+func (p *prober) matches(status int) (keep bool, err error) {
 	head, err := readHead(p.in)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, fields, _ := bytes.Cut(head, []byte("\n"))
 	header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(fields))).ReadMIMEHeader()
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = p.match.Head(&http.Response{StatusCode: status, Header: http.Header(header)})
-	if err != nil || !p.match.WantsBody() {
-		return err
+	if err = p.match.Head(&http.Response{StatusCode: status, Header: http.Header(header)}); err != nil {
+		return false, mismatch{err}
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), p.in)), nil)
-	if err != nil {
-		return err
+	keep = p.mayKeep() && status >= 200
+	if !keep && !p.match.WantsBody() {
+		return false, nil
 	}
-	// The body is not closed: that would read it to its end, and the connection ends here anyhow.
+	in := bufio.NewReader(io.MultiReader(bytes.NewReader(head), p.in))
+	resp, err := http.ReadResponse(in, nil)
+	switch {
+	case !p.match.WantsBody():
+		return err == nil && p.skipRest(resp, in), nil
+	case err != nil:
+		return false, err
+	}
+	// The body is not closed: that would read it to its end, and the connection ends here or is kept by skipRest.
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMatched))
 	if err != nil {
-		return err
+		return false, err
 	}
-	return p.match.Body(body)
+	if err = p.match.Body(body); err != nil {
+		return false, mismatch{err}
+	}
+	return keep && p.skipRest(resp, in), nil
 }
 
 // peekStatus looks at the status line of an answer. It takes nothing from r.
