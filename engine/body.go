@@ -305,10 +305,14 @@ func appendFixed(dst []byte, n uint64, width int) []byte {
 	return dst
 }
 
-// discard reads and drops the rest of the body of an answered request, so that the next one can be found.
+// discard reads and drops the rest of the body of an answered request, so that the next one can be found. What comes of it after
+// lingering_time ends the connection. Source: nginx, ngx_http_discarded_request_body_handler.
 func (ex *exchange) discard() bool {
+	had := ex.r.RequestLength
 	status := ex.pull(func(*exchange, []byte) bool { return true })
 	switch {
+	case status == 0 && ex.r.RequestLength > had && ex.l.nowNs >= ex.lingerNs:
+		ex.keepConn, ex.cut = false, true
 	case status != 0:
 		ex.keepConn = false
 		ex.cut = status < 0

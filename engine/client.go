@@ -270,9 +270,8 @@ func (c *conn) logged() {
 	}
 	sysShutdownWrite(c.fd)
 	c.state = lingering
-	loc := c.ls.group.Default.Root
-	c.lingerNs = c.loop.nowNs + int64(loc.LingeringTime)
-	c.setTimeout(int64(loc.LingeringTimeout))
+	c.lingerNs = c.loop.nowNs + int64(c.lingerBy.LingeringTime)
+	c.setTimeout(int64(c.lingerBy.LingeringTimeout))
 	c.linger()
 }
 
@@ -285,7 +284,7 @@ func (c *conn) linger() {
 			return
 		}
 		if n == 0 {
-			c.setTimeout(int64(c.ls.group.Default.Root.LingeringTimeout))
+			c.setTimeout(int64(c.lingerBy.LingeringTimeout))
 			return
 		}
 	}

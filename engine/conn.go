@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"dyups/engine/site"
 	"dyups/upstream"
 )
 
@@ -55,9 +56,10 @@ type conn struct {
 	partial  bool  // unread input is part of a head: parse again only with more
 	openedNs int64 // loop clock
 	state    clientState
-	lingerNs int64 // when lingering ends at the latest
-	lingers  bool  // with state closing: to linger instead of closing at once
-	prev     *conn // the loop's list of clients
+	lingerNs int64          // when lingering ends at the latest
+	lingerBy *site.Location // says how long
+	lingers  bool           // with state closing: to linger instead of closing at once
+	prev     *conn          // the loop's list of clients
 	next     *conn
 
 	asked  bool // whether it is paced

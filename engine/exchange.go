@@ -113,6 +113,8 @@ type exchange struct {
 
 	upEnd, downEnd tunnelEnd // of a tunnel's client and backend
 
+	lingerNs int64 // when the rest of an answered request's body is not waited for any more
+
 	turn    int64 // loop turn in which moved bytes of the body were read
 	moved   int
 	job     *localJob
@@ -304,6 +306,7 @@ func (ex *exchange) flush() bool {
 		ex.linger = true
 		return ex.to(phDone)
 	}
+	ex.lingerNs = ex.l.nowNs + int64(ex.loc().LingeringTime)
 	return ex.to(phDiscard)
 }
 
@@ -401,6 +404,7 @@ func (ex *exchange) finish() {
 	if keep {
 		c.nextRequest(loc.KeepaliveTimeout)
 	} else {
-		c.finish(linger && loc.LingeringClose != "off")
+		c.lingerBy = loc
+		c.finish(linger && loc.LingeringClose != "off" || !cut && loc.LingeringClose == "always")
 	}
 }
