@@ -150,7 +150,7 @@ func (ex *exchange) pickKey() []byte {
 func (ex *exchange) open() bool {
 	l, srv := ex.l, ex.up.Servers[ex.cur]
 	ex.tryNs = l.nowNs
-	ex.begun, ex.sent, ex.extra, ex.broken = false, false, false, false
+	ex.begun, ex.sent, ex.extra, ex.broken, ex.unframed = false, false, false, false, false
 	ex.r.Response = nil // its bytes are those of an earlier try
 	ex.body.atOff, ex.body.memSent = 0, 0
 	ex.body.chunk = ex.body.chunk[:0]

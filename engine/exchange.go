@@ -56,32 +56,33 @@ type exchange struct {
 	action site.Action
 
 	// Towards the backend.
-	table   *upstream.Table // as of the present try: set in proxy and move
-	up      *upstream.Upstream
-	listed  bool // up is from table
-	target  site.Target
-	query   lb.Query
-	addr    [16]byte
-	cur     int // index of the server of this try, -1: none
-	b       *conn
-	waiter  *upstream.Waiter // in the queue of an upstream; nil: none
-	waitsTo int64            // when its time in that is up, on the loop's clock
-	waits   bool             // the pick counts as waiting for its answer
-	left    int              // tries left, this one included
-	spare   int              // how many more proxy_next_upstream_tries allows than the upstream has servers for
-	tries   int              // index of this try in r.Tries
-	tryNs   int64            // start of this try
-	firstNs int64            // start of the first try
-	asked   codec.Method     // the backend was asked with; proxy_method may make it another than the client's
-	reused  bool             // b came from the pool
-	begun   bool             // some byte of the request went out on b
-	sent    bool             // all of it did
-	fresh   bool             // the next dial must not take an idle conn
-	round   bool             // the next try is the first since routing
-	key     []byte           // the hash key
-	broken  bool             // b cannot be kept: the request was not sent to its end
-	failure error            // of the last write to b
-	learns  bool             // the session of this try's answer is learned when that is over
+	table    *upstream.Table // as of the present try: set in proxy and move
+	up       *upstream.Upstream
+	listed   bool // up is from table
+	target   site.Target
+	query    lb.Query
+	addr     [16]byte
+	cur      int // index of the server of this try, -1: none
+	b        *conn
+	waiter   *upstream.Waiter // in the queue of an upstream; nil: none
+	waitsTo  int64            // when its time in that is up, on the loop's clock
+	waits    bool             // the pick counts as waiting for its answer
+	left     int              // tries left, this one included
+	spare    int              // how many more proxy_next_upstream_tries allows than the upstream has servers for
+	tries    int              // index of this try in r.Tries
+	tryNs    int64            // start of this try
+	firstNs  int64            // start of the first try
+	asked    codec.Method     // the backend was asked with; proxy_method may make it another than the client's
+	reused   bool             // b came from the pool
+	begun    bool             // some byte of the request went out on b
+	sent     bool             // all of it did
+	fresh    bool             // the next dial must not take an idle conn
+	round    bool             // the next try is the first since routing
+	key      []byte           // the hash key
+	broken   bool             // b cannot be kept: the request was not sent to its end
+	unframed bool             // proxy_set_header says nothing of the body's length in place of our field: none is sent
+	failure  error            // of the last write to b
+	learns   bool             // the session of this try's answer is learned when that is over
 
 	// The answer.
 	resp       codec.ResponseHead

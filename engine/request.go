@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"syscall"
 
 	"dyups/codec"
@@ -27,6 +28,7 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 	} else {
 		dst = append(dst, " HTTP/1.1\r\n"...)
 	}
+	var told []byte // how long the body is, by proxy_set_header
 	for i := range p.SetHeaders {
 		s := &p.SetHeaders[i]
 		at := len(dst)
@@ -37,12 +39,15 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 			dst = dst[:at] // an empty value drops the field
 			continue
 		}
+		if s.ID == codec.ContentLength || s.ID == codec.TransferEncoding {
+			told = dst[from:]
+		}
 		dst = append(dst, '\r', '\n')
 	}
 	if p.HTTP10 && !p.Overrides.Has(connectionName) {
 		dst = append(dst, "Connection: close\r\n"...)
 	}
-	dst = ex.appendRequestFraming(dst)
+	dst = ex.appendRequestFraming(dst, told)
 	if p.PassHeaders {
 		dst = ex.appendClientFields(dst, h, p)
 	}
@@ -52,34 +57,39 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 var connectionName = []byte("Connection")
 
 // appendRequestFraming writes how long the body is: known once it was read whole, chunked while it streams. That of
-// proxy_set_body is left in ex.aux.
-func (ex *exchange) appendRequestFraming(dst []byte) []byte {
-	h, b := &ex.head, &ex.body
-	if v := ex.r.Loc.Proxy.SetBody; v != nil {
+// proxy_set_body is left in ex.aux. A field that proxy_set_header sets stands for ours, with the value told; where that leaves
+// none, no body is sent, since the backend would take it for another request. Source: nginx, ngx_http_proxy_headers.
+func (ex *exchange) appendRequestFraming(dst, told []byte) []byte {
+	h, b, p := &ex.head, &ex.body, ex.r.Loc.Proxy
+	name, own, at := "Content-Length: ", p.OwnLength, len(dst)
+	ex.unframed = false
+	switch v := p.SetBody; {
+	case v != nil:
 		ex.aux = v.Append(ex.aux[:0], &ex.r)
-		dst = append(dst, "Content-Length: "...)
-		return append(codec.AppendUint(dst, uint64(len(ex.aux))), '\r', '\n')
-	}
-	switch {
+		dst = codec.AppendUint(append(dst, name...), uint64(len(ex.aux)))
 	case !ex.sendsBody() || !present(h):
 		return dst
 	case b.done && h.Chunked:
-		dst = append(dst, "Content-Length: "...)
-		dst = codec.AppendUint(dst, uint64(b.size))
+		dst = codec.AppendUint(append(dst, name...), uint64(b.size))
 	case h.Chunked:
-		dst = append(dst, "Transfer-Encoding: chunked"...)
+		name, own = "Transfer-Encoding: ", p.OwnCoding
+		dst = append(append(dst, name...), "chunked"...)
 	default:
-		dst = append(dst, "Content-Length: "...)
-		dst = codec.AppendUint(dst, uint64(h.ContentLength))
+		dst = codec.AppendUint(append(dst, name...), uint64(h.ContentLength))
 	}
-	return append(dst, '\r', '\n')
+	if !own {
+		return append(dst, '\r', '\n')
+	}
+	ex.unframed = told == nil
+	ex.broken = ex.broken || !bytes.Equal(told, dst[at+len(name):])
+	return dst[:at]
 }
 
 // sendsBody reports whether the request's body goes to the backend: an error_page that turned the request into a GET
 // leaves it behind, and proxy_set_body puts another in its place.
 func (ex *exchange) sendsBody() bool {
 	p := ex.r.Loc.Proxy
-	return !ex.body.bad && p.PassBody && p.SetBody == nil && ex.r.Method == ex.head.MethodID
+	return !ex.body.bad && !ex.unframed && p.PassBody && p.SetBody == nil && ex.r.Method == ex.head.MethodID
 }
 
 func (ex *exchange) appendClientFields(dst []byte, h *codec.RequestHead, p *site.ProxyConf) []byte {
@@ -106,7 +116,7 @@ func (ex *exchange) sendHead() bool {
 	head := ex.appendRequest(l.wbuf[:0])
 	l.wbuf = head[:0]
 	b := &ex.body
-	if ex.r.Loc.Proxy.SetBody != nil {
+	if ex.r.Loc.Proxy.SetBody != nil && !ex.unframed {
 		head = append(head, ex.aux...)
 	}
 	if ex.sendsBody() && b.file == nil && len(b.mem) > 0 && b.done && len(head)+len(b.mem) <= cap(head) {

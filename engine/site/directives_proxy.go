@@ -345,6 +345,8 @@ func (l *level) settleHeaders(p *ProxyConf) error {
 	for _, h := range l.proxy.set {
 		id := fieldID(h.name)
 		names = append(names, h.name)
+		p.OwnLength = p.OwnLength || id == codec.ContentLength
+		p.OwnCoding = p.OwnCoding || id == codec.TransferEncoding
 		if id == codec.Host && !own["host"] {
 			hostValue = h.value
 			own["host"] = true

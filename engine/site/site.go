@@ -217,6 +217,8 @@ type ProxyConf struct {
 	// "Connection" is only here when configured). Overrides holds their names: client fields of these names are not passed on.
 	SetHeaders []HeaderLine
 	Overrides  NameSet
+	// OwnLength and OwnCoding: Content-Length, or Transfer-Encoding, is among them, and stands for that of the body.
+	OwnLength, OwnCoding bool
 	// Hide: response fields not passed to the client (proxy_hide_header, minus proxy_pass_header, plus nginx's defaults).
 	Hide NameSet
 
