@@ -78,6 +78,7 @@ func (r *Request) runSet(o *op) {
 	switch o.named {
 	case "args":
 		r.Args = v
+		r.p.validURI = false
 	case "limit_rate":
 		if n, err := conf.Size(string(v)); err == nil {
 			r.p.limitRate, r.p.limitSet = n, true
