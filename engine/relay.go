@@ -141,6 +141,18 @@ func (ex *exchange) answerFrom() {
 		ex.beginOwnTrailer()
 	}
 	ex.authFields = ex.authFields[:0] // the backend's own stand
+	dst = ex.answerFields(dst)
+	length := int64(-1)
+	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && status != 204 && h.Status != 204 {
+		length = h.ContentLength
+	}
+	l.wbuf = ex.endHead(dst, length)
+}
+
+// answerFields appends the fields of the backend's answer that the client is to see, as proxy_hide_header and the directives that
+// rewrite some of them say, behind cookies of ours.
+func (ex *exchange) answerFields(dst []byte) []byte {
+	h, p := &ex.resp, ex.r.Loc.Proxy
 	dst = ex.ownFields(dst, p.Hide.Has(serverName) || h.FieldNamed("Server") == nil, p.Hide.Has(dateName) || h.FieldNamed("Date") == nil)
 	if ex.kept != nil {
 		ex.unkeepAnswered()
@@ -151,7 +163,8 @@ func (ex *exchange) answerFrom() {
 	}
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.ID == codec.ContentLength || h.HopByHop(f) && !(f.ID == codec.Trailer && ex.dec.LeaveTrailer) {
+		if f.ID == codec.ContentLength ||
+			h.HopByHop(f) && !(f.ID == codec.Trailer && ex.dec.LeaveTrailer) && !(f.ID == codec.Upgrade && h.Status == 101) {
 			continue
 		}
 		name := f.Name.In(h.Buf)
@@ -172,11 +185,7 @@ func (ex *exchange) answerFrom() {
 			dst = codec.AppendField(dst, h.Buf, f)
 		}
 	}
-	length := int64(-1)
-	if ex.kind == codec.BodyLength || ex.kind == codec.BodyNone && status != 204 && h.Status != 204 {
-		length = h.ContentLength
-	}
-	l.wbuf = ex.endHead(dst, length)
+	return dst
 }
 
 // passOn sends rbuf[off:end], raw response bytes, to the client: decoded, cut at the body's end, in the client's framing.

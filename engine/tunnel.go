@@ -8,10 +8,11 @@ import (
 	"dyups/upstream"
 )
 
-// switchProtocols passes a 101 on and makes the two conns a tunnel; rbuf[off:end] are bytes that came behind the head.
+// switchProtocols passes a 101 on and makes the two conns a tunnel; rbuf[off:end] are bytes that came behind the head. Whether the
+// backend is asked to switch is for proxy_set_header to say: of the client only an Upgrade field is wanted, as by nginx.
 func (ex *exchange) switchProtocols(off, end int) bool {
 	l, h := ex.l, &ex.resp
-	if ex.head.Upgrade.Empty() || h.Upgrade.Empty() || ex.head.Minor == 0 {
+	if ex.head.FieldNamed("Upgrade") == nil || h.Upgrade.Empty() || ex.head.Minor == 0 {
 		l.eng.logRequest(Err, ex, "upstream switched protocols without being asked")
 		return ex.next(site.NextInvalidHeader, 502, upstream.Failed)
 	}
@@ -24,20 +25,12 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 		ex.answerCame()
 	}
 	ex.keepConn = false
-	dst := ex.ownFields(ex.statusLine(l.wbuf[:0], 101, h.Reason.In(h.Buf)), true, true)
-	if ex.up.Sticky != nil {
-		dst = ex.appendSticky(dst)
-	}
-	for i := range h.Fields {
-		f := &h.Fields[i]
-		switch f.ID {
-		case codec.Connection, codec.KeepAlive, codec.ProxyConnection, codec.TransferEncoding, codec.ContentLength,
-			codec.Server, codec.Date:
-			continue
-		}
-		dst = codec.AppendField(dst, h.Buf, f)
-	}
-	dst = append(dst, "Connection: upgrade\r\n\r\n"...)
+	ex.dec = codec.Chunked{}
+	dst := ex.answerFields(ex.statusLine(l.wbuf[:0], 101, h.Reason.In(h.Buf)))
+	dst = append(dst, "Connection: upgrade\r\n"...)
+	dst = append(ex.addFields(dst, ex.loc().AddHeaders), '\r', '\n')
+	ex.sentHead = append(ex.sentHead[:0], dst...)
+	ex.r.SentHead = ex.sentHead
 	ex.headSent = true
 	ex.r.BytesSent += int64(len(dst))
 	l.wbuf = dst[:0]
@@ -54,6 +47,7 @@ func (ex *exchange) switchProtocols(off, end int) bool {
 		return ex.clientFailed(err)
 	}
 	if in := ex.c.unread(); len(in) > 0 { // sent ahead of our answer
+		t.BytesSent += int64(len(in))
 		if err := ex.b.write(in); err != 0 {
 			return ex.clientFailed(err)
 		}
@@ -126,8 +120,11 @@ func (ex *exchange) haul(from, to *conn, end *tunnelEnd) hauled {
 		switch {
 		case n > 0:
 			moved += n
-			if from == ex.b {
+			if t := ex.try(); from == ex.b {
 				ex.r.BytesSent += int64(n)
+				t.BytesReceived += int64(n)
+			} else {
+				t.BytesSent += int64(n)
 			}
 			if !to.writeLater(p) && to.write(p) != 0 {
 				return hauledBroken

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -171,4 +173,55 @@ func TestTunnelSmall(t *testing.T) {
 	wait(t, "small messages to be expected", func() bool { return small() == 1 })
 	c.send(string(bigBody(32 << 10)))
 	wait(t, "large ones to be", func() bool { return small() == 0 })
+}
+
+// TestTunnelHead: the head of a 101 goes through what the location says about heads, bytes of a tunnel count for the backend's
+// variables, and the client need not say "Connection: upgrade".
+func TestTunnelHead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.log")
+	addr := origin(t, func(c net.Conn, br *bufio.Reader) {
+		if _, err := http.ReadRequest(br); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n"+
+				"Server: b\r\nX-Secret: s\r\nX-Accel-Expires: 1\r\nSet-Cookie: a=b; path=/in\r\n\r\n")
+			_, _ = io.CopyN(c, br, 3)
+		}
+	})
+	r := newRig(t, 1, `
+log_format f "$upstream_bytes_sent $upstream_bytes_received $sent_http_x_always";
+upstream b { server `+addr+`; }
+server {
+    listen 127.0.0.1:0; access_log `+path+` f;
+    location / {
+        proxy_pass http://b; proxy_set_header Connection upgrade; proxy_set_header Upgrade $http_upgrade;
+        proxy_hide_header X-Secret; proxy_pass_header Server; proxy_cookie_path /in /out;
+        add_header X-Always $upstream_status always; add_header X-Ok 1;
+    }
+}`)
+	c := r.dial(0)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: x\r\n\r\n")
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := resp.Header
+	if resp.StatusCode != 101 || h.Get("Upgrade") != "x" || h.Get("Connection") != "upgrade" {
+		t.Errorf("%d %v", resp.StatusCode, h)
+	}
+	if h.Get("X-Secret") != "" || h.Get("X-Accel-Expires") != "" || h.Get("Server") != "b" || h.Get("Set-Cookie") != "a=b; path=/out" ||
+		h.Get("X-Always") != "101" || h.Get("X-Ok") != "" {
+		t.Errorf("the head is %v", h)
+	}
+	c.send("abc")
+	if got := c.all(); got != "abc" {
+		t.Errorf("got %q", got)
+	}
+	_ = c.Close()
+	sent := len("GET / HTTP/1.1\r\nHost: b\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n") + 3
+	got := len("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n"+
+		"Server: b\r\nX-Secret: s\r\nX-Accel-Expires: 1\r\nSet-Cookie: a=b; path=/in\r\n\r\n") + 3
+	want := fmt.Sprintf("%d %d 101\n", sent, got)
+	wait(t, "the record", func() bool { b, _ := os.ReadFile(path); return len(b) > 0 })
+	if b, _ := os.ReadFile(path); string(b) != want {
+		t.Errorf("logged %q, want %q", b, want)
+	}
 }
