@@ -36,8 +36,56 @@ func (ex *exchange) answerHead(off, end int) (on, done bool) {
 		}
 		ex.respBuf = append(ex.respBuf[:0], ex.resp.Buf...)
 		ex.resp.Buf = ex.respBuf
+		ex.dropRepeated()
 		return ex.gotHead(off, end), true
 	}
+}
+
+// dropRepeated takes all but the first out of fields that a head can have only one of; a client would choose one, and another
+// perhaps than the next cache. Source: nginx, ngx_http_upstream_process_header_line.
+func (ex *exchange) dropRepeated() {
+	h, seen, kept := &ex.resp, 0, 0
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		bit := single(f, h.Buf)
+		if seen&bit != 0 {
+			ex.l.eng.logRequest(Warn, ex, "upstream sent duplicate header line: \""+string(f.Name.In(h.Buf))+"\", ignored")
+			continue
+		}
+		seen |= bit
+		if kept != i {
+			h.Fields[kept] = *f
+		}
+		kept++
+	}
+	h.Fields = h.Fields[:kept]
+}
+
+// single has a bit for each field that dropRepeated looks for, 0 for all others.
+func single(f *codec.Field, buf []byte) int {
+	switch f.ID {
+	case codec.ContentType:
+		return 1
+	case codec.Date:
+		return 2
+	case codec.LastModified:
+		return 4
+	case codec.Server:
+		return 8
+	case codec.Location:
+		return 16
+	case codec.Other:
+		name := f.Name.In(buf)
+		switch {
+		case len(name) == 4 && codec.EqualFold(name, "etag"):
+			return 32
+		case len(name) == 7 && codec.EqualFold(name, "expires"):
+			return 64
+		case len(name) == 7 && codec.EqualFold(name, "refresh"):
+			return 128
+		}
+	}
+	return 0
 }
 
 // statusReason is the proxy_next_upstream bit of a response status.
