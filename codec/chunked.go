@@ -14,12 +14,15 @@ const (
 // it for another body. It holds no data, only its place in the grammar, so the input may be cut anywhere.
 //
 // The decoder is strict, because what two parties read differently here is a smuggled request: a size is 1 to 16 hex
-// digits that fit an int64, with nothing around them but well-formed extensions (checked and dropped); size lines,
+// digits that fit an int64, with nothing around them but well-formed extensions (checked and dropped), and Blanks; size lines,
 // data and trailer lines end with CRLF, never with a bare LF; the trailer section is checked, bounded and dropped.
 type Chunked struct {
 	// LeaveTrailer ends the body at the last chunk's size line. The trailer section, at least its empty line,
 	// stays in the input for ParseTrailer.
 	LeaveTrailer bool
+	// Blanks takes spaces and tabs behind a size, as old servers send that fill a field of fixed width with it. Not for
+	// requests, where somebody in front may have read the line otherwise.
+	Blanks bool
 
 	state  uint8
 	hex    uint8  // digits of the current size
@@ -40,6 +43,7 @@ const (
 	extQuoted    // inside a quoted-string
 	extEscape    // after a backslash in it
 	extQuotedEnd // after the closing quote: ";" or CR
+	sizeBlank    // after a blank behind a size: more of them, ";" or CR
 	sizeLF
 	dataMore
 	dataCR
@@ -77,7 +81,15 @@ func (d *Chunked) Next(src []byte) (n int, data []byte, done bool, err *Error) {
 				next = sizeMore
 			case d.state == sizeStart:
 				bad = errChunkSize
+			case d.Blanks && (c == ' ' || c == '\t'):
+				next = sizeBlank
 			default:
+				next, bad = d.sizeEnd(c, errChunkSize)
+			}
+		case sizeBlank:
+			if d.extra++; d.extra > maxChunkExt {
+				bad = errChunkExtLong
+			} else if c != ' ' && c != '\t' {
 				next, bad = d.sizeEnd(c, errChunkSize)
 			}
 		case extName, extNameMore, extValue, extValueMore, extQuoted, extEscape, extQuotedEnd:

@@ -179,3 +179,34 @@ func TestChunkedLeaveTrailer(t *testing.T) {
 		t.Fatal(fields, k, err)
 	}
 }
+
+// TestChunkBlanks: blanks behind a size are an error, unless the decoder is told to take them, and nowhere else.
+func TestChunkBlanks(t *testing.T) {
+	f := func(in string, blanks bool, want string, ok bool) {
+		t.Helper()
+		buf := crlf(in)
+		for step := 1; step <= len(buf); step++ {
+			d := Chunked{Blanks: blanks}
+			var got strings.Builder
+			var done bool
+			var err *Error
+			for n, end := 0, step; !done && err == nil && n < len(buf); end = min(end+step, len(buf)) {
+				for k := 1; k > 0 && !done && err == nil; n += k {
+					var data []byte
+					k, data, done, err = d.Next(buf[n:end])
+					got.Write(data)
+				}
+			}
+			if done != ok || ok && got.String() != want {
+				t.Fatalf("%q in steps of %d: %q, %v, %v", in, step, got.String(), done, err)
+			}
+		}
+	}
+	const padded = "4   \nbody\n2 \t\nxy\n0  \n\n"
+	f(padded, false, "", false)
+	f(padded, true, "bodyxy", true)
+	f("4 ;a=b\nbody\n0\n\n", true, "body", true)
+	f(" 4\nbody\n0\n\n", true, "", false)
+	f("4 4\nbody\n0\n\n", true, "", false)
+	f("4"+strings.Repeat(" ", maxChunkExt+1)+"\nbody\n0\n\n", true, "", false)
+}

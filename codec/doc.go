@@ -18,14 +18,14 @@
 // What two parties could read differently is an error, never a guess (RFC 9112 sections 2.2, 3, 5, 6, 11.2): control
 // bytes, bare CR, folded lines, space before a colon, repeated Host, Content-Length or Transfer-Encoding, both of the
 // latter together, any coding but a single "chunked". In chunked bodies all lines end with CRLF and a size has nothing
-// around it but well-formed extensions.
+// around it but well-formed extensions; blanks behind it are taken from backends only (Chunked.Blanks).
 //
 // Tolerated, as nginx does, because it is harmless and in use: a bare LF at the end of a line of a head, empty lines in
 // front of a request, several spaces in front of the version, "#fragment" in a target (dropped), bytes from 0x80 on in
 // targets and values, a status line without reason. Field names with other bytes than letters, digits and '-' are
 // kept and marked (Underscore, Odd); the caller drops or keeps them. Percent-encoding and the text of a host are not
-// looked at here. Where nginx is laxer (spaces behind the version, several CRs, white space around a chunk size) this
-// package is not.
+// looked at here. Where nginx is laxer (spaces behind the version, several CRs, white space around a chunk size of a
+// request) this package is not.
 //
 // Trailer sections are checked and dropped unless the decoder is told to leave them: few origins send any, and merging
 // them into a head is a known way to smuggle fields.

@@ -157,7 +157,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 		ex.kind, ex.broken = codec.BodyNone, true // error_page made it an answer without a body
 		ex.resp.ContentLength = -1
 	}
-	ex.dec = codec.Chunked{}
+	ex.dec = codec.Chunked{Blanks: true}
 	ex.answerFrom()
 	if ex.kind == codec.BodyNone {
 		return ex.answered(off, off, off < end)

@@ -50,3 +50,15 @@ server {
 		t.Errorf("variables: %q", got)
 	}
 }
+
+// TestPaddedChunks: a backend may fill up the lines of its chunk sizes with blanks.
+func TestPaddedChunks(t *testing.T) {
+	addr := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
+		_, err := io.WriteString(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4   \r\nbody\r\n0  \r\n\r\n")
+		return err == nil
+	})
+	r := newRig(t, 1, "upstream b { server "+addr+"; } server { listen 127.0.0.1:0; location / { proxy_pass http://b; } }")
+	if status, body := r.get("GET / HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 || body != "body" {
+		t.Errorf("%d %q", status, body)
+	}
+}
