@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"strconv"
+
 	"dyups/codec"
 	"dyups/engine/site"
 	"dyups/upstream"
@@ -26,6 +28,20 @@ func (ex *exchange) accelTarget() []byte {
 		}
 	}
 	return nil
+}
+
+// accelRate takes $limit_rate from the X-Accel-Limit-Rate of the backend's answer. Source: nginx,
+// ngx_http_upstream_process_limit_rate.
+func (ex *exchange) accelRate() {
+	h := &ex.resp
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == codec.XAccel && codec.EqualFold(f.Name.In(h.Buf), "x-accel-limit-rate") {
+			if n, err := strconv.ParseUint(codec.String(f.Value.In(h.Buf)), 10, 63); err == nil && !ex.r.Loc.Proxy.IgnoreAccelRate {
+				ex.r.SetRate(int64(n))
+			}
+			return
+		}
+	}
 }
 
 // accelRedirect drops the backend's answer and goes where it says instead.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -57,4 +58,32 @@ server { listen 127.0.0.1:0;
 	f("GET /?to=@none", 500, "")
 	f("GET /?to=/loop", 500, "")
 	f("GET /inner/a", 404, "") // from outside
+}
+
+// TestAccelRate: X-Accel-Limit-Rate is the rate of the answer, also behind X-Accel-Redirect, unless it is ignored or no number.
+func TestAccelRate(t *testing.T) {
+	addr := httpOrigin(t, func(w net.Conn, req *http.Request, _ string) bool {
+		more := ""
+		if req.URL.Path == "/to" {
+			more = "X-Accel-Redirect: /there\r\n"
+		}
+		_, err := fmt.Fprintf(w, "HTTP/1.1 200 OK\r\n%sX-Accel-Limit-Rate: %s\r\nContent-Length: 0\r\n\r\n", more, req.URL.RawQuery)
+		return err == nil
+	})
+	r := newRig(t, 1, `
+upstream b { server `+addr+`; }
+server {
+    listen 127.0.0.1:0; add_header X-Rate $limit_rate;
+    location / { proxy_pass http://b; }
+    location /ignored { proxy_pass http://b; proxy_ignore_headers X-Accel-Limit-Rate; }
+    location /there { return 200 x; }
+}`)
+	for target, want := range map[string]string{"/?7000": "7000", "/?0": "0", "/?7k": "0", "/?-1": "0", "/to?7000": "7000", "/ignored?7000": "0"} {
+		c := r.dial(0)
+		c.send("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp, _ := c.read("GET"); resp.Header.Get("X-Rate") != want {
+			t.Errorf("%s: rate %q, want %q", target, resp.Header.Get("X-Rate"), want)
+		}
+		_ = c.Close()
+	}
 }

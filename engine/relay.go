@@ -143,6 +143,7 @@ func (ex *exchange) gotHead(off, end int) bool {
 		ex.leave(upstream.OK)
 		return ex.fail(status)
 	}
+	ex.accelRate()
 	if target := ex.accelTarget(); target != nil {
 		return ex.accelRedirect(target)
 	}

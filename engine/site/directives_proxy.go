@@ -205,22 +205,25 @@ func setProxyBind(l *level, d *conf.Directive) (err error) {
 	return nil
 }
 
-// ignorable are the response fields that nginx lets proxy_ignore_headers name. Of those X-Accel-Redirect alone means something
-// here, so that ignoring the others changes nothing.
+// ignorable are the response fields that nginx lets proxy_ignore_headers name. Of those X-Accel-Redirect and X-Accel-Limit-Rate
+// alone mean something here, so that ignoring the others changes nothing.
 var ignorable = []string{"X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset",
 	"Expires", "Cache-Control", "Set-Cookie", "Vary"}
 
 func setIgnoreHeaders(l *level, d *conf.Directive) error {
 	if l.fresh("proxy_ignore_headers") {
-		l.proxy.conf.IgnoreAccelRedirect = false
+		l.proxy.conf.IgnoreAccelRedirect, l.proxy.conf.IgnoreAccelRate = false, false
 	}
 	for i := range d.Args {
 		name, err := d.Enum(i, ignorable...)
 		if err != nil {
 			return err
 		}
-		if name == ignorable[0] {
+		switch name {
+		case "X-Accel-Redirect":
 			l.proxy.conf.IgnoreAccelRedirect = true
+		case "X-Accel-Limit-Rate":
+			l.proxy.conf.IgnoreAccelRate = true
 		}
 	}
 	return nil

@@ -27,6 +27,9 @@ func sizeOf(v *Value, r *Request) int64 {
 // Limited reports whether the answer of a location may have a rate, which Rate then tells.
 func (r *Request) Limited(loc *Location) bool { return loc.LimitRate != nil || r.p.limitSet }
 
+// SetRate sets $limit_rate.
+func (r *Request) SetRate(rate int64) { r.p.limitRate, r.p.limitSet = rate, true }
+
 // Rate is what limit_rate, or $limit_rate if that was set, and limit_rate_after say: bytes a second, 0 for no limit, and the bytes
 // to which it does not apply.
 func (l *Location) Rate(r *Request) (rate, after int64) {

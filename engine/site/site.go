@@ -229,6 +229,7 @@ type ProxyConf struct {
 	PassBody    bool   // proxy_pass_request_body
 	// IgnoreAccelRedirect: proxy_ignore_headers X-Accel-Redirect.
 	IgnoreAccelRedirect bool
+	IgnoreAccelRate     bool   // X-Accel-Limit-Rate
 	SetBody             *Value // proxy_set_body: sent in place of the client's body; nil: that is sent
 	MaxTempFileSize     int64  // proxy_max_temp_file_size, bytes; 0: no temporary file
 	BusyBuffersSize     int64  // proxy_busy_buffers_size, bytes
