@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strconv"
 
 	"dyups/codec"
@@ -44,10 +45,10 @@ func (ex *exchange) accelRate() {
 	}
 }
 
-// accelRedirect drops the backend's answer and goes where it says instead.
+// accelRedirect drops the backend's answer and goes where it says instead. Cookies that are kept already stay in front.
 func (ex *exchange) accelRedirect(target []byte) bool {
 	h := &ex.resp
-	ex.kept = nil
+	ex.kept = slices.DeleteFunc(ex.kept, func(k keptField) bool { return k.name != "Set-Cookie" })
 	if ex.up.Sticky != nil {
 		if line := ex.appendSticky(nil); line != nil {
 			ex.kept = append(ex.kept, keptField{"Set-Cookie", line})

@@ -256,6 +256,7 @@ proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }
 	f("", "/none", 502)
 	f("", "/", 502, ours)
 	f("HTTP/1.1 500 X\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\n", "/more", 500, ours, ours, "own=1")
+	f("HTTP/1.1 500 X\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\nX-Accel-Redirect: /own\r\n", "/more", 200, ours, ours, "own=1")
 }
 
 // TestStickyQueue: requests of a session wait for their turn like all others, except for a server that drains, which nobody else
