@@ -411,6 +411,15 @@ func TestServiceTargetFails(t *testing.T) {
 	if err != nil || list(got) != "127.0.0.2:82" {
 		t.Errorf("with a target that fails from the start: %s, %v", list(got), err)
 	}
+	f.stub.set(t, "_http._tcp.a.test. 0 SRV 1 1 81 half.", "_http._tcp.a.test. 0 SRV 1 1 82 two.test.", "_http._tcp.a.test. 0 SRV 2 1 83 half.",
+		"half. 0 A 127.0.0.1")
+	if got, _, _, err = f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", nil); !notFound(err) {
+		t.Errorf("with two that fail and one that is gone: %s, %v", list(got), err)
+	}
+	f.stub.set(t, "_http._tcp.a.test. 0 SRV 1 1 81 half.", "half. 0 A 127.0.0.1")
+	if got, _, _, err = f.names.resolver.lookupService(context.Background(), both, "_http._tcp.a.test", nil); err == nil || notFound(err) {
+		t.Errorf("with one that fails: %s, %v", list(got), err)
+	}
 }
 
 // Look gives what is known at once, what it can find, and what any resolver knew.

@@ -74,12 +74,12 @@ func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, 
 		}
 	}
 	if len(out) == 0 {
-		for _, err := range errs {
-			if err != nil {
-				return nil, missed, time.Time{}, err
+		for _, e := range errs {
+			if err = e; notFound(e) { // goes before a failure, as in nginx (ngx_resolver_report_srv)
+				break
 			}
 		}
-		return nil, missed, time.Time{}, &Error{name, codeNotFound}
+		return nil, missed, time.Time{}, err
 	}
 	return upstream.Canonical(out), missed, expires, nil
 }
