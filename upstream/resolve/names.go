@@ -323,7 +323,7 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 	wg.Wait()
 	var last map[upstream.Name][][]upstream.Address
 	for i, name := range names {
-		if errs[i] == nil {
+		if errs[i] == nil || notFound(errs[i]) {
 			continue
 		}
 		if last == nil {
