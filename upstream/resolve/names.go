@@ -212,6 +212,11 @@ func (n *Names) mark(key string) {
 func (n *Names) learn(t *target, addrs []upstream.Address) (was []upstream.Address, changed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.enter(t, addrs)
+}
+
+// enter is learn; the caller holds mu.
+func (n *Names) enter(t *target, addrs []upstream.Address) (was []upstream.Address, changed bool) {
 	was, t.failed = t.addrs, ""
 	if was != nil && slices.Equal(was, addrs) {
 		return was, false
@@ -345,13 +350,12 @@ func (n *Names) Look(ctx context.Context, def *Config, names []upstream.Name) (a
 	return answers, errs
 }
 
-// teach enters an answer that came before the next look-up of the name's refresher, if it has one.
+// teach enters an answer that came before the next look-up of the name's refresher, if it has one that knows no addresses.
 func (n *Names) teach(key string, addrs []upstream.Address) {
 	n.mu.Lock()
-	t := n.targets[key]
-	n.mu.Unlock()
-	if t != nil {
-		n.learn(t, addrs)
+	defer n.mu.Unlock()
+	if t := n.targets[key]; t != nil && len(t.addrs) == 0 {
+		n.enter(t, addrs)
 	}
 }
 

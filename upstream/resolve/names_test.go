@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -469,6 +470,36 @@ func TestLookAgain(t *testing.T) {
 	if n := f.stub.asked.Load() - asked; n != 2 {
 		t.Errorf("%d questions, want one for each family", n)
 	}
+}
+
+// What a command's look-up has found is the refresher's as well: a target of a service that fails keeps it, that it is taken out is
+// told, and an answer that came since then stays.
+func TestTaught(t *testing.T) {
+	f := follow(t)
+	f.set("x", "server a.test service=http resolve;")
+	f.wantLog("4 service http of a.test could not be resolved (3: Host not found)")
+	name := f.spec("server a.test service=http resolve;").Names()[0]
+	key := targetKey(effective(f.names.def, name), name)
+	teach := func(last byte) {
+		f.names.teach(key, []upstream.Address{{Addr: netip.AddrFrom4([4]byte{127, 0, 0, last}), Port: 81, Target: "half"}})
+	}
+	f.stub.sick.Store(true)
+	f.askedAgain(2) // who asked before has the answer
+	teach(1)
+	f.askedAgain(2)
+	f.stub.set(t, "_http._tcp.a.test. 0 SRV 1 1 81 half.", "_http._tcp.a.test. 0 SRV 1 1 82 two.test.", "half. 0 A 127.0.0.1",
+		"two.test. 0 A 127.0.0.2") // half. is refused for AAAA
+	f.stub.sick.Store(false)
+	f.want("x", "127.0.0.1:81 127.0.0.2:82")
+	teach(9)
+	if got := list(f.names.known(key)); got != "127.0.0.1:81, 127.0.0.2:82" {
+		t.Errorf("an older answer made it %s", got)
+	}
+	f.stub.set(t)
+	f.want("x", "")
+	teach(3)
+	f.wantLog("its addresses are taken out: 127.0.0.3:81")
+	f.want("x", "")
 }
 
 // The timeout of a look-up is that of the upstream, where it has one, also if that is none.

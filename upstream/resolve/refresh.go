@@ -29,9 +29,9 @@ const (
 func (n *Names) refresh(ctx context.Context, t *target) {
 	defer n.work.Done()
 	failures, said := 0, ""
-	var known []upstream.Address
 	var before []string // missed by the look-up before
 	for ctx.Err() == nil {
+		known := n.known(t.key) // perhaps of a command's look-up
 		addrs, missed, expires, err := n.look(ctx, t.cfg, t.name, known)
 		if ctx.Err() != nil {
 			return
@@ -45,7 +45,7 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 			if said != "" {
 				n.log(levelNotice, fmt.Sprintf("%s can be resolved again", describe(t.name)))
 			}
-			failures, said, known = 0, "", addrs
+			failures, said = 0, ""
 			if was, changed := n.learn(t, addrs); changed {
 				n.log(levelInfo, fmt.Sprintf("%s was resolved to %s, before: %s", describe(t.name), list(addrs), list(was)))
 			}
@@ -58,7 +58,7 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 				was, _ = n.learn(t, []upstream.Address{})
 			}
 			n.fail(t, text)
-			if text != said {
+			if text != said || len(was) > 0 {
 				said = text
 				switch {
 				case len(was) > 0:
@@ -67,9 +67,6 @@ func (n *Names) refresh(ctx context.Context, t *target) {
 					text += "; its last addresses stay: " + list(known)
 				}
 				n.log(levelWarn, text)
-			}
-			if gone {
-				known = nil
 			}
 			pause(ctx, n.backoff(t.cfg, err, failures))
 		}
