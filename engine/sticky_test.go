@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"dyups/upstream"
@@ -228,12 +229,15 @@ func TestStickyPassed(t *testing.T) {
 	const ours = "s=[0-9a-f]{32}"
 	f := func(answer, target string, status int, want ...string) {
 		t.Helper()
+		answers := strings.Split(answer, "|") // to the first request and those behind it
+		var asked atomic.Int64
 		a := httpOrigin(t, func(w net.Conn, _ *http.Request, _ string) bool {
-			_, err := io.WriteString(w, answer+"\r\n")
+			_, err := io.WriteString(w, answers[min(int(asked.Add(1)), len(answers))-1]+"\r\n")
 			return err == nil && answer != ""
 		})
 		r := newRig(t, 1, `upstream u { server `+a+`; sticky cookie s; } upstream v { server `+a+` down; sticky cookie s; }
-server { listen 127.0.0.1:0; location /own { return 200 own; } location @more { proxy_pass http://u; }
+server { listen 127.0.0.1:0; location /own { return 200 own; } location @more { proxy_pass http://u;
+proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }
 location /more { error_page 500 = @more; proxy_intercept_errors on; proxy_pass http://u; }
 location /none { proxy_pass http://v; } location / { error_page 404 /own; proxy_intercept_errors on; proxy_pass http://u;
 proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }`)
@@ -257,6 +261,7 @@ proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; } }
 	f("", "/", 502, ours)
 	f("HTTP/1.1 500 X\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\n", "/more", 500, ours, ours, "own=1")
 	f("HTTP/1.1 500 X\r\nContent-Length: 0\r\nSet-Cookie: own=1\r\nX-Accel-Redirect: /own\r\n", "/more", 200, ours, ours, "own=1")
+	f("HTTP/1.1 500 X\r\nContent-Length: 0\r\n|HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n", "/more", 101, ours, ours)
 }
 
 // TestStickyQueue: requests of a session wait for their turn like all others, except for a server that drains, which nobody else
