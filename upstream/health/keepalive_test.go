@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Checks on connections that are kept (check_keepalive_requests).
@@ -206,4 +207,31 @@ func TestKeepaliveTime(t *testing.T) {
 		defer b.c.mu.Unlock()
 		return b.c.probers[targetOf(u.Servers[0], u.Checks[0])].falls > 0
 	})
+}
+
+// TestKeepaliveIdle: a server that says 408 on a connection that was idle, and closes it, is asked again on a new one.
+func TestKeepaliveIdle(t *testing.T) {
+	b := newBench(t)
+	b.match = "status 200;"
+	for _, check := range []string{"health_check interval=10ms timeout=10s keepalive_time=1h;", "health_check interval=10ms timeout=10s keepalive_time=1h match=m;"} {
+		addr := talking(t, func(c net.Conn, in *bufio.Reader) {
+			if _, err := http.ReadRequest(in); err == nil {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				time.Sleep(3 * time.Millisecond)
+				_, _ = io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			}
+		})
+		b.set("u", check+" server "+addr+";")
+		u := b.upstream("u")
+		b.until("20 checks", func() bool {
+			b.c.mu.Lock()
+			defer b.c.mu.Unlock()
+			p := b.c.probers[targetOf(u.Servers[0], u.Checks[0])]
+			if p.falls > 0 {
+				t.Fatalf("%s: it has failed", check)
+			}
+			return p.rises >= 20
+		})
+		b.set("u", "")
+	}
 }

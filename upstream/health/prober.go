@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -103,7 +104,7 @@ func (p *prober) probe(ctx context.Context) error {
 }
 
 // http sends the request and looks at the status. A kept connection that fails is no failure of the server: it may have closed it
-// meanwhile. An answer is one, whatever connection it came on.
+// meanwhile. An answer is one, whatever connection it came on, but for 408, which a server may send before it closes an idle one.
 func (p *prober) http(ctx context.Context) error {
 	if !p.mayKeep() {
 		p.hangUp()
@@ -158,6 +159,9 @@ func (p *prober) exchange(ctx context.Context) (err error) {
 		return err
 	}
 	status, err := p.status()
+	if err == nil && status == http.StatusRequestTimeout && p.used > 0 {
+		err = errors.New("status 408 on a connection that was kept") // and no answer: it may have come first (RFC 9110 section 15.5.9)
+	}
 	if err != nil {
 		return err
 	}
