@@ -15,6 +15,7 @@ func TestAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Munmap(m)
+	_ = syscall.Madvise(m, syscall.MADV_NOHUGEPAGE)                   // one would make neighbours resident
 	m = m[piece-uintptr(unsafe.Pointer(&m[0]))%piece:][:pieces*piece] // from the start of a piece
 	page := syscall.Getpagesize()
 	resident := func(i int) int {
