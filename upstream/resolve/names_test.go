@@ -159,10 +159,10 @@ func TestFollow(t *testing.T) {
 	if got := f.store.Load().Generation(); got != generation {
 		t.Errorf("generation %d, was %d, although nothing changed", got, generation)
 	}
-	f.stub.set(t, "a.test. 0 A 127.0.0.2", "a.test. 0 A 127.0.0.1")
-	f.want("x", "127.0.0.1:81*2 127.0.0.2:81*2 127.0.0.9:1")
-	f.want("y", "127.0.0.1:80 127.0.0.2:80")
-	f.wantLog("6 a.test was resolved to 127.0.0.1, 127.0.0.2, before: 127.0.0.1, ::1")
+	f.stub.set(t, "a.test. 0 AAAA ::1", "a.test. 0 A 127.0.0.2") // in one family: a look-up under way asks for the other one apart
+	f.want("x", "127.0.0.2:81*2 [::1]:81*2 127.0.0.9:1")
+	f.want("y", "127.0.0.2:80 [::1]:80")
+	f.wantLog("6 a.test was resolved to 127.0.0.2, ::1, before: 127.0.0.1, ::1")
 }
 
 // A refresher lives as long as some upstream has its name.
