@@ -17,8 +17,8 @@
 //
 //   - A table is three levels of 16 nodes over buckets, copied on the way to what changes. A map copied as a whole took
 //     38 µs at 1,000 upstreams and grows with them. Apply of one change of two servers allocates 1.5 KB at 10 upstreams, 1.9 KB at
-//     100,000. What changes take for the first time is made resident ahead of them (type ahead). Order costs nothing at publishing: upstreams are numbered at creation, and a table sorts when it is first
-//     listed.
+//     100,000. What changes take for the first time is made resident ahead of them (type ahead). Order costs nothing at
+//     publishing: upstreams are numbered at creation, and a table sorts when it is first listed.
 //   - The balancing plan (rotation, ring of points) is computed in ParseBlock, not under the writers' lock.
 //   - Table.Diff walks only what two generations do not share, so that a watcher's work goes with the change.
 //   - The build tag invariants checks each table and takes a digest of it at publishing, and panics at the next one if
@@ -46,9 +46,9 @@
 //   - The parameter "local" of keepalive is listed and means nothing. In nginx it keeps a location's connections from others, which
 //     may want them otherwise; here they differ by proxy_bind, and are told apart by it anyway, and by proxy_socket_keepalive.
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
-//     machine's id: it survives a restart, tells no address and cannot be made up. A cookie that is the route itself, as nginx gives it, is taken
-//     as well. It is set with each answer, as in nginx, also with one
-//     of our own after a server was picked, such as 502.
+//     machine's id: it survives a restart and tells no address. What nginx gives for "route=", the route itself, is taken as
+//     well, and answered with ours. It is set with each answer, as in nginx, also with one of our own after a server was picked,
+//     such as 502.
 //   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a
 //     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
 //     zone is called; 160 bytes of the zone's size are a session, and when there is

@@ -1,7 +1,8 @@
 package conf
 
 // Scratch is memory in which one tree after the other is built, for short texts that come often: a command of two servers leaves
-// 2.9 KB behind instead of 3.8, of ten 6.3 instead of 9.0 (BenchmarkUpdateHere of admin). The zero Scratch is ready. Not safe for concurrent use.
+// 2.9 KB behind instead of 3.8, of ten 6.3 instead of 9.0 (BenchmarkUpdateHere of admin). The zero Scratch is ready. Not safe for
+// concurrent use.
 type Scratch struct {
 	parser parser
 	lexer  lexer
