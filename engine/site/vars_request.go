@@ -173,16 +173,16 @@ func (r *Request) Cookie(name string) (value []byte, ok bool) {
 		if h.Fields[i].ID != codec.Cookie {
 			continue
 		}
-		if v, ok := cookieIn(h.Fields[i].Value.In(h.Buf), name, true); ok {
+		if v, ok := cookieIn(h.Fields[i].Value.In(h.Buf), name); ok {
 			return v, true
 		}
 	}
 	return nil, false
 }
 
-// cookieIn finds name=value among pairs cut by ";" (and by "," if comma is set). The name is compared without ASCII
-// case; the value ends at ";". Source: nginx, ngx_http_parse_multi_header_lines and ngx_http_parse_set_cookie_lines.
-func cookieIn(b []byte, name string, comma bool) (value []byte, ok bool) {
+// cookieIn finds name=value among pairs cut by ";"; a "," is part of a value (RFC 6265 section 5.2). The name is compared without
+// ASCII case. Source: nginx, ngx_http_parse_cookie_lines and ngx_http_parse_set_cookie_lines.
+func cookieIn(b []byte, name string) (value []byte, ok bool) {
 	for len(b) > 0 {
 		if len(b) >= len(name) && foldEqual(b[:len(name)], name) {
 			rest := trimLeft(b[len(name):])
@@ -194,11 +194,8 @@ func cookieIn(b []byte, name string, comma bool) (value []byte, ok bool) {
 				return rest, true
 			}
 		}
-		i := 0
-		for i < len(b) && b[i] != ';' && (!comma || b[i] != ',') {
-			i++
-		}
-		if i == len(b) {
+		i := bytes.IndexByte(b, ';')
+		if i < 0 {
 			break
 		}
 		b = trimLeft(b[i+1:])

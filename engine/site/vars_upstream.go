@@ -74,7 +74,7 @@ func upstreamCookie(name string) getter {
 			if end := bytes.IndexByte(v, ';'); end >= 0 {
 				v = v[:end]
 			}
-			if v, ok := cookieIn(v, name, false); ok {
+			if v, ok := cookieIn(v, name); ok {
 				return append(dst, v...), true
 			}
 		}
