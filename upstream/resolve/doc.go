@@ -12,7 +12,8 @@
 //
 //   - A and AAAA are asked for in parallel, over UDP, of the listed servers in turn, one look-up starting where the one
 //     before did not. When a server stays silent for attemptTimeout the next one is asked as well, and whichever answers
-//     first counts, up to the end of the look-up; an error that a server answers is the answer, of both families. A format
+//     first counts, up to the end of the look-up; an error that a server answers is the answer, of both families, but that there is
+//     no such name is none where the other family has addresses (RFC 4074 section 4.2; in nginx it is the answer). A format
 //     error, or a code that RFC 1035 does not have, is none until all servers have given one: the next one is asked. A
 //     truncated answer is fetched again over TCP (RFC 7766 section 5).
 //   - Every address record of the answer section counts, in the order of the answer and with its duplicates: a record

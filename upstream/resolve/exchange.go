@@ -45,9 +45,9 @@ func (r *Resolver) ask(ctx context.Context, cfg *Config, fqdn string) (f found, 
 }
 
 // askName asks once for each family that cfg wants, in parallel, and joins the answers: addresses, IPv4 first, or an
-// alias, where the family asked for last decides. As in nginx, an error in one family is the error of the name; but
-// silence is not: once one family has given addresses the other has one attemptTimeout left, for a name server that
-// drops AAAA questions must not hold up what is known.
+// alias, where the family asked for last decides. As in nginx, an error in one family is the error of the name; but neither is
+// that there is no such name, which some servers say of one family (RFC 4074 section 4.2), nor silence: once one family has given
+// addresses the other has one attemptTimeout left, for a name server that drops AAAA questions must not hold up what is known.
 func (r *Resolver) askName(ctx context.Context, cfg *Config, fqdn string) (all found, code int) {
 	var types []uint16
 	if cfg.IPv4 {

@@ -47,7 +47,8 @@ func (s *stub) set(t *testing.T, zone ...string) {
 }
 
 // newStub serves zone. A name that is not in it does not exist; names with a special meaning: "drop." is never answered,
-// "fail." is answered with a server failure, "half." refused for AAAA, "quiet." dropped for AAAA, "big." is truncated over UDP, "odd." is preceded by a foreign datagram.
+// "fail." is answered with a server failure, "half." refused for AAAA, "four." does not exist for AAAA,
+// "quiet." dropped for AAAA, "big." is truncated over UDP, "odd." is preceded by a foreign datagram.
 func newStub(t *testing.T, zone ...string) *stub {
 	t.Helper()
 	pc, ln := listenBoth(t)
@@ -137,6 +138,10 @@ func (s *stub) serve(w dns.ResponseWriter, q *dns.Msg) {
 		if q.Question[0].Qtype == dns.TypeAAAA {
 			m.Rcode, m.Answer = dns.RcodeRefused, nil
 		}
+	case "four.":
+		if q.Question[0].Qtype == dns.TypeAAAA {
+			m.Rcode = dns.RcodeNameError
+		}
 	case "quiet.":
 		if q.Question[0].Qtype == dns.TypeAAAA {
 			return
@@ -178,7 +183,7 @@ func TestLookup(t *testing.T) {
 		"odd. 60 A 127.0.0.5",
 		`wei\\rd. 60 A 127.0.0.6`,
 		"fail. 60 A 127.0.0.1",
-		"half. 60 A 127.0.0.1",
+		"four. 60 A 127.0.0.4", "half. 60 A 127.0.0.1",
 		"mixed. 60 CNAME six.",
 	)
 	r := New(0)
@@ -207,6 +212,7 @@ func TestLookup(t *testing.T) {
 	f(v4, "fail", "fail could not be resolved (2: Server failure)")
 	f(v4, "half", "127.0.0.1")
 	f(v46, "half", "half could not be resolved (5: Operation refused)")
+	f(v46, "four", "127.0.0.4")
 	f(v46, "mixed", "::1")
 	f(v4, "mixed", "mixed could not be resolved (3: Host not found)")
 	f(v4, "big", "127.0.0.7")
