@@ -48,7 +48,8 @@
 //   - The cookie of "sticky cookie" is half of an HMAC-SHA256 of the server's route or address, keyed with secret= or the
 //     machine's id: it survives a restart and tells no address. What nginx gives for "route=", the route itself, is taken as
 //     well, and answered with ours. It is set with each answer, as in nginx, also with one of our own after a server was picked,
-//     such as 502.
+//     such as 502. Variables in path= count as in domain=, where nginx has none, and a domain or path that comes to hold a ";" is
+//     left out.
 //   - Without "header" a session of "sticky learn" is learned just before the last byte of its answer goes out, and that of a
 //     connection that is upgraded with the head. Each upstream has a table of its own, which outlives updates whatever its
 //     zone is called; 160 bytes of the zone's size are a session, and when there is
