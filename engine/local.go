@@ -191,10 +191,13 @@ func (j *localJob) finish() {
 
 // done goes on with the exchange, on its loop.
 func (j *localJob) done() {
-	ex := j.ex
+	ex, l, changes := j.ex, j.ex.l, j.changes
 	j.running = false
 	ex.localDone()
 	ex.run()
+	if changes {
+		l.eng.cfg.Store.Prepare()
+	}
 }
 
 // fill makes a fasthttp request out of ours.

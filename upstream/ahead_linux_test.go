@@ -36,7 +36,7 @@ func TestAhead(t *testing.T) {
 	}
 	a := ahead{}
 	for range 2 {
-		a.of(unsafe.Pointer(&m[2*piece+5000]))
+		a.of(uintptr(unsafe.Pointer(&m[2*piece+5000])))
 	}
 	for i := range pieces - 1 {
 		want := 0

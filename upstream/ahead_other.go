@@ -2,8 +2,6 @@
 
 package upstream
 
-import "unsafe"
-
 type ahead map[uintptr]struct{}
 
-func (ahead) of(unsafe.Pointer) {}
+func (ahead) of(uintptr) {}
