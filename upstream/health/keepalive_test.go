@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // Checks on connections that are kept (check_keepalive_requests).
@@ -213,25 +212,30 @@ func TestKeepaliveTime(t *testing.T) {
 func TestKeepaliveIdle(t *testing.T) {
 	b := newBench(t)
 	b.match = "status 200;"
-	for _, check := range []string{"health_check interval=10ms timeout=10s keepalive_time=1h;", "health_check interval=10ms timeout=10s keepalive_time=1h match=m;"} {
+	for _, params := range []string{"", " match=m"} {
+		tired := make(chan struct{}) // the connection has been idle for too long
 		addr := talking(t, func(c net.Conn, in *bufio.Reader) {
 			if _, err := http.ReadRequest(in); err == nil {
 				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-				time.Sleep(3 * time.Millisecond)
+				<-tired
 				_, _ = io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 			}
 		})
-		b.set("u", check+" server "+addr+";")
+		b.set("u", "health_check interval=10ms timeout=10s keepalive_time=1h"+params+"; server "+addr+";")
 		u := b.upstream("u")
-		b.until("20 checks", func() bool {
-			b.c.mu.Lock()
-			defer b.c.mu.Unlock()
-			p := b.c.probers[targetOf(u.Servers[0], u.Checks[0])]
-			if p.falls > 0 {
-				t.Fatalf("%s: it has failed", check)
-			}
-			return p.rises >= 20
-		})
+		for n := 1; n <= 20; n++ {
+			b.until("a check that is well", func() bool {
+				b.c.mu.Lock()
+				defer b.c.mu.Unlock()
+				p := b.c.probers[targetOf(u.Servers[0], u.Checks[0])]
+				if p.falls > 0 {
+					t.Fatalf("health_check%s: it has failed", params)
+				}
+				return p.rises >= n
+			})
+			tired <- struct{}{}
+		}
+		close(tired)
 		b.set("u", "")
 	}
 }
