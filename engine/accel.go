@@ -19,30 +19,27 @@ type keptField struct {
 // "redirect" in ngx_http_upstream_headers_in.
 var keptNames = []string{"Content-Type", "Set-Cookie", "Content-Disposition", "Cache-Control", "Expires", "Accept-Ranges"}
 
-// accelTarget is the value of X-Accel-Redirect in the backend's answer, nil if it has none or none that counts.
-func (ex *exchange) accelTarget() []byte {
-	h := &ex.resp
+// accel follows the X-Accel fields of the backend's answer, of each the first one: it takes $limit_rate from X-Accel-Limit-Rate, and
+// gives the value of X-Accel-Redirect, nil if there is none or none that counts. Source: nginx, ngx_http_upstream_process_limit_rate.
+func (ex *exchange) accel() (target []byte) {
+	h, p := &ex.resp, ex.r.Loc.Proxy
+	rated := p.IgnoreAccelRate
 	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID == codec.XAccel && codec.EqualFold(f.Name.In(h.Buf), "x-accel-redirect") &&
-			!ex.r.Loc.Proxy.IgnoreAccelRedirect {
-			return f.Value.In(h.Buf)
+		f := &h.Fields[i]
+		if f.ID != codec.XAccel {
+			continue
 		}
-	}
-	return nil
-}
-
-// accelRate takes $limit_rate from the X-Accel-Limit-Rate of the backend's answer. Source: nginx,
-// ngx_http_upstream_process_limit_rate.
-func (ex *exchange) accelRate() {
-	h := &ex.resp
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID == codec.XAccel && codec.EqualFold(f.Name.In(h.Buf), "x-accel-limit-rate") {
-			if n, err := strconv.ParseUint(codec.String(f.Value.In(h.Buf)), 10, 63); err == nil && !ex.r.Loc.Proxy.IgnoreAccelRate {
+		switch name, value := f.Name.In(h.Buf), f.Value.In(h.Buf); {
+		case target == nil && !p.IgnoreAccelRedirect && codec.EqualFold(name, "x-accel-redirect"):
+			target = value
+		case !rated && codec.EqualFold(name, "x-accel-limit-rate"):
+			rated = true
+			if n, err := strconv.ParseUint(codec.String(value), 10, 63); err == nil {
 				ex.r.SetRate(int64(n))
 			}
-			return
 		}
 	}
+	return target
 }
 
 // accelRedirect drops the backend's answer and goes where it says instead. Cookies that are kept already stay in front.

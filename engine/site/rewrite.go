@@ -81,7 +81,7 @@ func (r *Request) runSet(o *op) {
 		r.p.validURI = false
 	case "limit_rate":
 		if n, err := conf.Size(string(v)); err == nil {
-			r.p.limitRate, r.p.limitSet = n, true
+			r.SetRate(n)
 		}
 	default:
 		r.setVar(o.slot, v)
