@@ -167,7 +167,7 @@ type serverView struct {
 	Route       string  `json:"route,omitempty"`
 	Resolve     bool    `json:"resolve,omitempty"`
 	Service     string  `json:"service,omitempty"`
-	// ResolveError says why the name of the line could not be looked up the last time; its last addresses stay.
+	// ResolveError says why the name of the line could not be looked up the last time; when DNS failed, its last addresses stay.
 	ResolveError string `json:"resolve_error,omitempty"`
 }
 

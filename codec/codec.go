@@ -34,6 +34,14 @@ func EqualFold(a []byte, b string) bool {
 	return true
 }
 
+// AppendLower appends b with the letters A to Z lowered.
+func AppendLower(dst, b []byte) []byte {
+	for _, c := range b {
+		dst = append(dst, lower(c))
+	}
+	return dst
+}
+
 func lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		c |= 0x20

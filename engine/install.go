@@ -198,11 +198,7 @@ func (p *Prepared) Discard() {
 
 // Implicit sets the addresses of a proxy_pass to a host name that is no upstream, resolved at load.
 func (p *Prepared) Implicit(host string, port uint16, addrs []netip.Addr) {
-	servers := make([]upstream.ServerSpec, len(addrs))
-	for i, a := range addrs {
-		servers[i] = newServer(netip.AddrPortFrom(a, port), "")
-	}
-	p.inst.implicit[string(implicitKey(nil, []byte(host), port))] = outside(fmt.Sprintf("%s:%d", host, port), servers...)
+	p.inst.implicit[string(implicitKey(nil, []byte(host), port))] = outside(fmt.Sprintf("%s:%d", host, port), newServers(addrs, port)...)
 }
 
 // Install makes p the site in force: new connections and requests see it, sockets that are no longer named are closed,

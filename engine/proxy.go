@@ -109,13 +109,7 @@ func (ex *exchange) implicit() *upstream.Upstream {
 
 // implicitKey appends "name:port" to dst with the letters A to Z of the name lowered: names are the same in any case.
 func implicitKey(dst, name []byte, port uint16) []byte {
-	for _, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		dst = append(dst, c)
-	}
-	return codec.AppendUint(append(dst, ':'), uint64(port))
+	return codec.AppendUint(append(codec.AppendLower(dst, name), ':'), uint64(port))
 }
 
 // outside makes an upstream that stands in no table but is used again; it keeps idle connections as one without
@@ -145,6 +139,15 @@ func newServer(ap netip.AddrPort, unix string) upstream.ServerSpec {
 	}
 	s.Name = s.Label
 	return s
+}
+
+// newServers makes one for each address of a name.
+func newServers(addrs []netip.Addr, port uint16) []upstream.ServerSpec {
+	servers := make([]upstream.ServerSpec, len(addrs))
+	for i, a := range addrs {
+		servers[i] = newServer(netip.AddrPortFrom(a, port), "")
+	}
+	return servers
 }
 
 // resolve asks for the addresses of a name that is no upstream, off the loop, and off the workers as well: name servers that stay
@@ -178,11 +181,7 @@ func (ex *exchange) resolve() bool {
 			case err != nil:
 				ex.unresolved(err.Error())
 			default:
-				servers := make([]upstream.ServerSpec, len(addrs))
-				for i, a := range addrs {
-					servers[i] = newServer(netip.AddrPortFrom(a, port), "")
-				}
-				ex.up = upstream.Single(name, servers...)
+				ex.up = upstream.Single(name, newServers(addrs, port)...)
 				ex.proxyTo()
 			}
 			ex.run()

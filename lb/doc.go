@@ -151,8 +151,8 @@
 //	ConsistentHash          90      115             114     136
 //
 // In the loudest minutes both take 230 to 300 ns. With a balance factor it was 159 and 179 while each place taken was counted at its
-// seat as well, and is 97 and 129 where the plain ring takes 92 and 132. A balance factor writes four words of shared memory for each pick, where the plain
-// ring writes two. Huge pages for the ring make no difference.
+// seat as well, and is 97 and 129 where the plain ring takes 92 and 132. A balance factor writes four words of shared memory for
+// each pick, where the plain ring writes two. Huge pages for the ring make no difference.
 //
 // On a Xeon a look at all peers, in place of the tree, took 29 microseconds with 10,000 busy ones. Two processors that
 // pick from one upstream wait for each other's writes: round robin takes 0.1 microseconds then, LeastConn 0.3. A ring of

@@ -80,8 +80,8 @@ func NewPlan(m Method, peers []Peer) *Plan { return Options{}.NewPlan(m, peers) 
 func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 	p := &Plan{method: m, options: o, peers: peers}
 	p.primaries = where(peers, func(p *Peer) bool { return !p.Backup })
-	up := where(peers, func(p *Peer) bool { return !p.Backup && !p.Down && !p.Drain })
-	spare := where(peers, func(p *Peer) bool { return p.Backup && !p.Down && !p.Drain })
+	up := where(peers, func(p *Peer) bool { return !p.Backup && p.inUse() })
+	spare := where(peers, func(p *Peer) bool { return p.Backup && p.inUse() })
 	p.tries = len(up) + len(spare)
 	p.primary = newRotation(peers, up)
 	p.backup = newRotation(peers, spare)
@@ -102,6 +102,9 @@ func (o Options) NewPlan(m Method, peers []Peer) *Plan {
 	}
 	return p
 }
+
+// inUse reports whether picks may give the peer: it is not marked down, and does not drain.
+func (p *Peer) inUse() bool { return !p.Down && !p.Drain }
 
 // where gives the indices of the peers for which is holds.
 func where(peers []Peer, is func(*Peer) bool) []uint32 {

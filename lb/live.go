@@ -199,7 +199,7 @@ func (p *peer) init(d *Peer, l *Live) {
 	p.live, p.maxConns, p.maxFails, p.failTimeout = l, limit(d.MaxConns), limit(d.MaxFails), d.FailTimeoutNs
 	p.weight, p.slowStart = clampWeight(d.Weight), d.SlowStartNs
 	p.failed = l.details().failed.Load()
-	if d.Down || d.Drain {
+	if !d.inUse() {
 		p.maxConns = -1
 	}
 }

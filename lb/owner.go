@@ -20,7 +20,7 @@ func newOwner(peers []Peer, members []uint32, small bool) owner {
 	o := owner{name: peers[members[0]].Name, peers: members}
 	var up []uint32
 	for _, i := range members {
-		if !peers[i].Down && !peers[i].Drain {
+		if peers[i].inUse() {
 			up = append(up, i)
 		}
 	}

@@ -267,8 +267,20 @@ func (w *weighing) pick(g *group, q *Query, t uint32, byLoad bool) int {
 
 // heaviest gives that one of some members which has gained most, as nginx does, and whether all of them gain their full weights.
 func (w *weights) heaviest(among uint32) (best int, full bool) {
+	best, total, full := w.gain(among)
+	w[best].current -= total
+	return best, full
+}
+
+// pay has some members gain their weights and one of them pay for all.
+func (w *weights) pay(among, who uint32) {
+	_, total, _ := w.gain(among)
+	w[who%mostWeighed].current -= total
+}
+
+// gain has some members gain their weights, which is total. It tells which of them then has most, and whether all gain their full weights.
+func (w *weights) gain(among uint32) (best int, total int64, full bool) {
 	full = true
-	var total int64
 	most := int64(math.MinInt64)
 	for x := among; x != 0; x &= x - 1 {
 		k := bits.TrailingZeros32(x) % mostWeighed // which it is: for the compiler
@@ -283,20 +295,7 @@ func (w *weights) heaviest(among uint32) (best int, full bool) {
 			best, most = k, m.current
 		}
 	}
-	w[best].current -= total
-	return best, full
-}
-
-// pay has some members gain their weights and one of them pay for all.
-func (w *weights) pay(among, who uint32) {
-	var total int64
-	for x := among; x != 0; x &= x - 1 {
-		m := &w[bits.TrailingZeros32(x)%mostWeighed]
-		m.current += m.effective
-		total += m.effective
-		m.effective = min(m.effective+1, m.weight)
-	}
-	w[who%mostWeighed].current -= total
+	return best, total, full
 }
 
 // settle makes the turn that follows from the weights if it is one: picks that bring the weights back to what they are.

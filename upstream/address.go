@@ -24,8 +24,8 @@ type place struct {
 // parsePlace reads the ADDRESS of a server line: unix:PATH, IPv4, [IPv6] or a host name, with or without a port.
 // The error says what is wrong and what is allowed, without the address. Source: nginx, ngx_inet.c (ngx_parse_url).
 func parsePlace(s string) (place, error) {
-	if len(s) >= 5 && strings.EqualFold(s[:5], "unix:") {
-		return parseUnix(s[5:])
+	if isUnix(s) {
+		return parseUnix(s[len("unix:"):])
 	}
 	if strings.HasPrefix(s, "[") {
 		return parseIPv6(s)
@@ -54,6 +54,12 @@ func parsePlace(s string) (place, error) {
 	}
 	p.host = host
 	return p, nil
+}
+
+// isUnix reports whether an address is that of a unix socket.
+func isUnix(s string) bool {
+	const prefix = "unix:"
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 func parseUnix(path string) (place, error) {

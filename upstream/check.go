@@ -1,9 +1,6 @@
 package upstream
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // check reports the first broken invariant of a table: tests call it after every change, and builds with the tag
 // invariants at every publishing.
@@ -66,7 +63,7 @@ func (u *Upstream) check(states map[*State]string) error {
 			return fmt.Errorf("server %q is in the table and retired", s.Label)
 		case s.State.InFlight() < 0:
 			return fmt.Errorf("server %q has %d requests in flight", s.Label, s.State.InFlight())
-		case !s.Addr.IsValid() && (len(s.Label) < 6 || !strings.EqualFold(s.Label[:5], "unix:")):
+		case !s.Addr.IsValid() && (!isUnix(s.Label) || s.Unix() == ""):
 			return fmt.Errorf("server %q has no address", s.Label)
 		case s.Weight < 1 || s.MaxConns < 0 || s.MaxFails < 0 || s.FailTimeout < 0:
 			return fmt.Errorf("server %q has a parameter out of range", s.Label)

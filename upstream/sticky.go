@@ -70,26 +70,27 @@ func (s *Sticky) over(servers []ServerSpec) *Sticky {
 	n.names = nil
 	for i := range servers {
 		sv := &servers[i]
-		name, route := sv.Route, ""
-		if name != "" && s.Routes == nil {
-			route = "route=" + name
+		know := func(name string) {
+			if name != "" {
+				n.server[name] = append(n.server[name], i)
+			}
+		}
+		route := "" // marked, so that it is no address and no cookie
+		if sv.Route != "" {
+			route = "route=" + sv.Route
 		}
 		switch {
 		case s.Learn != nil:
-			name = sv.Label
+			know(sv.Label)
+			know(route)
 			n.names = append(n.names, route)
-			if route != "" {
-				n.server[route] = append(n.server[route], i)
-			}
 		case s.Cookie != "":
-			if name != "" { // as a cookie that nginx has given
-				n.server[name] = append(n.server[name], i)
-			}
-			name = stickyName(s.secret, cmp.Or(route, sv.Label))
-			n.names = append(n.names, name)
-		}
-		if name != "" {
-			n.server[name] = append(n.server[name], i)
+			cookie := stickyName(s.secret, cmp.Or(route, sv.Label))
+			know(cookie)
+			know(sv.Route) // as a cookie that nginx has given
+			n.names = append(n.names, cookie)
+		default:
+			know(sv.Route)
 		}
 	}
 	return &n

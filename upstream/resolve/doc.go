@@ -44,7 +44,8 @@
 //   - When a look-up fails the last good answer stays, which is told once. That there is no such name, or no address of it, is
 //     an answer and no failure: the servers are taken out, as in nginx, since whoever has the addresses now may be somebody else.
 //     In both cases the name is asked for again after 1 s, 2 s and so on up to 10 s, or up to valid= where there is no such name
-//     and up to resolver_timeout in others if that is less; half of it by chance. Addresses of a family that "ipv4=off" or "ipv6=off" rules out go at once, whoever gave them.
+//     and up to resolver_timeout in others if that is less; half of it by chance. Addresses of a family that "ipv4=off" or
+//     "ipv6=off" rules out go at once, whoever gave them.
 //   - "service=" asks for SRV records (RFC 2782). As in nginx (ngx_http_upstream_zone_resolve_handler) records of the best
 //     priority are servers and all others backups, whatever their priorities are, and a weight in the line goes before that
 //     of the record. A target whose look-up fails keeps its addresses, and one that does not exist has none; both are told.

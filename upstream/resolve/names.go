@@ -32,8 +32,8 @@ const maxAtOnce = 128
 // Names keeps the servers of "server NAME resolve" lines what DNS says they are. It watches a Store: each name that is in
 // the table, however many upstreams have it, has one refresher, which asks again when the answer is out of date. An answer
 // that differs is published as a change of each upstream with the name, on condition that it has not been redefined
-// meanwhile. When a look-up fails the last answer stays; that there is no such name is an answer. Make it with NewNames. All methods may be called from any
-// goroutine.
+// meanwhile. When a look-up fails the last answer stays; that there is no such name is an answer. Make it with NewNames. All
+// methods may be called from any goroutine.
 type Names struct {
 	resolver *Resolver
 	system   *system

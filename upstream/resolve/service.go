@@ -59,7 +59,7 @@ func (r *Resolver) lookupService(ctx context.Context, cfg *Config, name string, 
 			if answers[i].expires.Before(expires) {
 				expires = answers[i].expires
 			}
-		case e == nil || e.Code != codeNotFound:
+		case !notFound(errs[i]):
 			found[i] = atTarget(rr, addrsOf(known, targetName(rr)))
 			expires = r.now() // ask again soon
 		}
