@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSetFraming: a Content-Length or Transfer-Encoding of proxy_set_header stands in the place of ours, and a body that is left
-// without either is not sent.
+// TestSetFraming: a Content-Length or Transfer-Encoding of proxy_set_header stands in the place of ours, never beside the other one, and
+// a body that is left without either is not sent.
 func TestSetFraming(t *testing.T) {
 	addr := origin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
@@ -53,6 +53,8 @@ server {
     location /none { proxy_pass http://b; proxy_set_header Content-Length ""; }
     location /set { proxy_pass http://b; proxy_set_header Content-Length ""; proxy_set_body abc; }
     location /stream { proxy_pass http://b; proxy_request_buffering off; proxy_set_header Transfer-Encoding $http_transfer_encoding; }
+    location /whole { proxy_pass http://b; proxy_set_header Transfer-Encoding chunked; }
+    location /both { proxy_pass http://b; proxy_request_buffering off; proxy_set_header Content-Length 3; }
     location /unframed { proxy_pass http://b; proxy_request_buffering off; proxy_set_header Transfer-Encoding ""; }
 }`)
 	const length, chunked = "Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n"
@@ -62,6 +64,9 @@ server {
 		{"/none", length, "", "0"},
 		{"/set", length, "", "0"},
 		{"/stream", chunked, "3\r\nabc\r\n0\r\n\r\n", "13\r\nabc\r\n0\r\n\r\n"},
+		{"/whole", length, "", "1abc"},
+		{"/whole", chunked + "3\r\nabc\r\n0\r\n\r\n", "", "1abc"},
+		{"/both", chunked, "3\r\nabc\r\n0\r\n\r\n", "13\r\nabc\r\n0\r\n\r\n"},
 		{"/unframed", chunked, "3\r\nabc\r\n0\r\n\r\n", "0"},
 	} {
 		for range 2 { // the second finds the connection to the backend in order

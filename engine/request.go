@@ -28,6 +28,7 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 	} else {
 		dst = append(dst, " HTTP/1.1\r\n"...)
 	}
+	framing := ex.framing()
 	var told []byte // how long the body is, by proxy_set_header
 	for i := range p.SetHeaders {
 		s := &p.SetHeaders[i]
@@ -40,6 +41,10 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 			continue
 		}
 		if s.ID == codec.ContentLength || s.ID == codec.TransferEncoding {
+			if s.ID != framing && (s.ID != codec.ContentLength || framing != codec.Other) {
+				dst = dst[:at] // with both the backend would take part of the body for another request (RFC 9112 section 6.1)
+				continue
+			}
 			told = dst[from:]
 		}
 		dst = append(dst, '\r', '\n')
@@ -47,7 +52,7 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 	if p.HTTP10 && !p.Overrides.Has(connectionName) {
 		dst = append(dst, "Connection: close\r\n"...)
 	}
-	dst = ex.appendRequestFraming(dst, told)
+	dst = ex.appendRequestFraming(dst, framing, told)
 	if p.PassHeaders {
 		dst = ex.appendClientFields(dst, h, p)
 	}
@@ -56,24 +61,39 @@ func (ex *exchange) appendRequest(dst []byte) []byte {
 
 var connectionName = []byte("Connection")
 
-// appendRequestFraming writes how long the body is: known once it was read whole, chunked while it streams. That of
-// proxy_set_body is left in ex.aux. A field that proxy_set_header sets stands for ours, with the value told; where that leaves
-// none, no body is sent, since the backend would take it for another request. Source: nginx, ngx_http_proxy_headers.
-func (ex *exchange) appendRequestFraming(dst, told []byte) []byte {
+// framing is the field that says how long the body is: Content-Length once it was read whole, Transfer-Encoding while a chunked one
+// streams, Other where none is sent.
+func (ex *exchange) framing() codec.FieldID {
+	ex.unframed = false
+	switch h := &ex.head; {
+	case ex.r.Loc.Proxy.SetBody != nil:
+		return codec.ContentLength
+	case !ex.sendsBody() || !present(h):
+		return codec.Other
+	case h.Chunked && !ex.body.done:
+		return codec.TransferEncoding
+	}
+	return codec.ContentLength
+}
+
+// appendRequestFraming writes that field. The body of proxy_set_body is left in ex.aux. A field that proxy_set_header sets stands for
+// ours, with the value told; where that leaves none, no body is sent, since the backend would take it for another request. Source:
+// nginx, ngx_http_proxy_headers.
+func (ex *exchange) appendRequestFraming(dst []byte, framing codec.FieldID, told []byte) []byte {
 	h, b, p := &ex.head, &ex.body, ex.r.Loc.Proxy
 	name, own, at := "Content-Length: ", p.OwnLength, len(dst)
-	ex.unframed = false
-	switch v := p.SetBody; {
-	case v != nil:
-		ex.aux = v.Append(ex.aux[:0], &ex.r)
-		dst = codec.AppendUint(append(dst, name...), uint64(len(ex.aux)))
-	case !ex.sendsBody() || !present(h):
+	switch {
+	case framing == codec.Other:
+		ex.broken = ex.broken || told != nil && string(told) != "0" // the backend may wait for a body
 		return dst
-	case b.done && h.Chunked:
-		dst = codec.AppendUint(append(dst, name...), uint64(b.size))
-	case h.Chunked:
+	case framing == codec.TransferEncoding:
 		name, own = "Transfer-Encoding: ", p.OwnCoding
 		dst = append(append(dst, name...), "chunked"...)
+	case p.SetBody != nil:
+		ex.aux = p.SetBody.Append(ex.aux[:0], &ex.r)
+		dst = codec.AppendUint(append(dst, name...), uint64(len(ex.aux)))
+	case h.Chunked:
+		dst = codec.AppendUint(append(dst, name...), uint64(b.size))
 	default:
 		dst = codec.AppendUint(append(dst, name...), uint64(h.ContentLength))
 	}
